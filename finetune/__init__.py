@@ -1,0 +1,1 @@
+"""Fine-tuning: a training file in, a proven model out."""

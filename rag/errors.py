@@ -1,0 +1,60 @@
+"""What can go wrong between a document and an answer.
+
+Each class says whether trying again can help (`retryable`), what to do (`hint`) and, where the
+file API has a name for it, the `code` that a client sees in `last_error`.
+"""
+
+from typing import ClassVar
+
+
+class RagError(Exception):
+    """Base of every error that `rag` raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+    code: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip())
+        self.hint = hint
+
+
+class UnsupportedFile(RagError):
+    """The file's format is not one that can be read."""
+
+    code = "unsupported_file"
+
+
+class InvalidFile(RagError):
+    """The file is of a known format but is empty, broken, encrypted or dangerous."""
+
+    code = "invalid_file"
+
+
+class FileTooLarge(InvalidFile):
+    """The file, or what it expands to, is over a limit."""
+
+
+class InvalidFilter(RagError):
+    """An attribute filter is not well formed."""
+
+    code = "invalid_filter"
+
+
+class InvalidChunking(RagError):
+    """A chunking strategy is outside the limits."""
+
+    code = "invalid_chunking"
+
+
+class EmbedderUnavailable(RagError):
+    """The embedding model cannot be found or loaded."""
+
+
+class EmbedderMismatch(RagError):
+    """An index was built with another embedder than the one asked to search it."""
+
+
+class GeneratorFailed(RagError):
+    """The generator gave no text for a step that needs it."""
+
+    retryable = True

@@ -1,0 +1,99 @@
+"""What `rag` needs from outside, as small Protocols; `services` supplies them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prompts.messages import Message
+from rag.types import ChunkId, Passage
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+Vectors: TypeAlias = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def name(self) -> str:
+        """The model's public name, e.g. `all-MiniLM-L6-v2`."""
+
+    @property
+    def id(self) -> str:
+        """Name and weights: two embedders with one id give interchangeable vectors."""
+
+    @property
+    def dimensions(self) -> int: ...
+
+    @property
+    def max_tokens(self) -> int:
+        """Word pieces that one text may have, special tokens not counted."""
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """The model's own tokenizer, without truncation or padding."""
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Give `float32 [len(texts), dimensions]`, rows of length 1, in the order of `texts`."""
+
+
+class Generator(Protocol):
+    """Writes text from messages, where a step of the answer needs a model."""
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int) -> str:
+        """Give the model's reply. Raises GeneratorFailed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRow:
+    """One chunk as the indexes need it: `vectors` is `float32 [windows, dimensions]`."""
+
+    chunk_id: ChunkId
+    title: str
+    heading_path: tuple[str, ...]
+    text: str
+    vectors: Vectors
+
+
+class ChunkSource(Protocol):
+    """The one truth that a store's indexes are derived from. Chunks never change, only come and go."""
+
+    def revision(self) -> int:
+        """A number that grows with every change to the store's searchable chunks."""
+
+    def chunk_ids(self) -> NDArray[np.int64]:
+        """The ids of all searchable chunks, ascending."""
+
+    def rows(self, chunk_ids: NDArray[np.int64]) -> Iterator[IndexRow]:
+        """The named chunks, ascending; those that have gone meanwhile are left out."""
+
+    def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
+        """The named chunks with their documents; those that have gone are left out."""
+
+    def matching(self, filters: "Filter") -> NDArray[np.int64]:
+        """The ids, ascending, of the searchable chunks whose document's attributes match."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`attribute operator value`, the operator one of eq ne gt gte lt lte in nin."""
+
+    operator: str
+    attribute: str
+    value: str | float | bool | tuple[str | float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compound:
+    """All (`and`) or any (`or`) of several filters."""
+
+    operator: str
+    filters: tuple["Filter", ...]
+
+
+Filter: TypeAlias = Comparison | Compound

@@ -1,0 +1,152 @@
+"""The values that flow through retrieval and answering, in the order in which they arise.
+
+    bytes -> Document -> Chunk -> vector -> Hit -> Grounding -> text -> Answer with Citations
+
+Every offset is in Unicode code points of the canonical text (`Document.text`), end exclusive.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NewType, TypeAlias
+
+ChunkId = NewType("ChunkId", int)
+
+AttributeValue: TypeAlias = str | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The part of the canonical text that one page holds; `number` counts from 1."""
+
+    number: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """A heading of the document; `level` counts from 1, `start` is where its line begins."""
+
+    level: int
+    title: str
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """The canonical text of a file, with what is known of its structure.
+
+    For text formats `text` is the file's own decoded characters; for the others what the parser
+    gave. `pages` is empty where the format has none.
+    """
+
+    name: str
+    media_type: str
+    text: str
+    title: str | None = None
+    pages: tuple[Page, ...] = ()
+    headings: tuple[Heading, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A span of the canonical text that fits the embedder, so that nothing is truncated."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A passage that is found and cited as one: `text == document.text[start:end]`, always.
+
+    `heading_path` names the headings above it, outermost first. `windows` cover it in order.
+    """
+
+    ordinal: int
+    text: str
+    start: int
+    end: int
+    tokens: int
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """A stored chunk with the document it came from: what search gives and answers quote."""
+
+    chunk_id: ChunkId
+    file_id: str
+    filename: str
+    text: str
+    start: int
+    end: int
+    page: int | None = None
+    heading_path: tuple[str, ...] = ()
+    title: str | None = None
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A passage found for a query, with the reasons it was found.
+
+    `score` is the fused score in 0..1; `cosine` and `bm25` are raw, None where that side did not
+    see the passage; `rank` counts from 1.
+    """
+
+    passage: Passage
+    score: float
+    rank: int
+    cosine: float | None = None
+    bm25: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounding:
+    """What an engine is given to answer from: the question on its own feet and its sources.
+
+    `sources[i]` is cited as `[i + 1]`. `instructions` is the rendered prompt template, to be sent
+    in the role `role` (`system`: before the conversation; `user`: in place of the last question).
+    """
+
+    question: str
+    sources: tuple[Hit, ...]
+    instructions: str
+    role: str
+    prompt: str
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Citation:
+    """A mark in the answer, tied to an exact quote of a source.
+
+    `start_index`/`end_index` are the mark's span in the answer; `quote` equals the canonical
+    text at `source_start:source_end`. `index` is the number in the mark, 1 first.
+    """
+
+    index: int
+    start_index: int
+    end_index: int
+    quote: str
+    source_start: int
+    source_end: int
+    chunk_id: ChunkId
+    file_id: str
+    filename: str
+    score: float
+    page: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What leaves the house: text, verified citations, and whether the documents answered."""
+
+    text: str
+    citations: tuple[Citation, ...]
+    answered: bool
+    sources: tuple[Hit, ...] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
