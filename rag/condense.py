@@ -1,0 +1,54 @@
+"""Turning a follow-up into a question that stands alone.
+
+With a generator the model rewrites it (`prompts/condense_question.jinja`). Without one the words
+that the follow-up leans on are taken from the conversation: a question that points back ("and how
+long does it take?") is joined to the last question that did not.
+"""
+
+import re
+from collections.abc import Sequence
+
+from prompts.messages import Message
+from prompts.templates import Template
+from rag.errors import GeneratorFailed
+from rag.ports import Generator
+
+MAX_QUESTION_TOKENS = 200
+MAX_TURNS = 6
+
+_POINTING = re.compile(
+    r"\b(it|its|they|them|their|theirs|he|him|his|she|her|hers|this|that|these|those|there|then|one|ones|"
+    r"former|latter|same|such|else|other|another|more)\b",
+    re.IGNORECASE,
+)
+_LEADING = re.compile(r"^\s*(and|but|so|or|also|then|what about|how about|why|why not|when|where|who)\b", re.IGNORECASE)
+_WORD = re.compile(r"\w+")
+
+
+def condense(
+    question: str, conversation: Sequence[Message], *, template: Template, generator: Generator | None = None
+) -> str:
+    """Give the question in a form that needs no conversation; itself when there is none."""
+    turns = [turn for turn in conversation if turn.role in ("user", "assistant") and turn.content.strip()]
+    if not turns:
+        return question
+    if generator is None:
+        return _joined(question, turns)
+    message = template.message(conversation=turns[-MAX_TURNS:], question=question)
+    try:
+        return generator.generate([message], max_tokens=MAX_QUESTION_TOKENS).strip() or question
+    except GeneratorFailed:
+        return _joined(question, turns)
+
+
+def _joined(question: str, turns: Sequence[Message]) -> str:
+    if not _points_back(question):
+        return question
+    asked = [turn.content for turn in turns if turn.role == "user"]
+    standing = next((text for text in reversed(asked) if not _points_back(text)), asked[0] if asked else "")
+    return f"{standing} {question}".strip()
+
+
+def _points_back(question: str) -> bool:
+    words = len(_WORD.findall(question))
+    return bool(_POINTING.search(question)) or words <= 3 or (words <= 6 and bool(_LEADING.match(question)))

@@ -1,0 +1,135 @@
+"""The spine of ingestion: file bytes -> Document -> Chunks -> vectors, many files at a time.
+
+Files are read and cut one by one and embedded together, since the embedder is quickest over many
+windows at once. A file that cannot be read is given back as Rejected and the others go on. Nothing
+is stored here: each Ingested is whole, for the caller to put away in one transaction.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+from rag.chunk import AUTO, ChunkingStrategy, chunk
+from rag.errors import InvalidFile, RagError
+from rag.ports import Embedder, Vectors
+from rag.types import Chunk, Document
+
+GROUP_TOKENS = 16_384
+
+VectorKey: TypeAlias = bytes
+Parse: TypeAlias = Callable[[bytes, str], Document]
+Ref = TypeVar("Ref")
+
+
+class VectorCache(Protocol):
+    """Which vectors are at hand already."""
+
+    def known(self, keys: Sequence[VectorKey]) -> set[VectorKey]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source(Generic[Ref]):
+    """A file to ingest; `ref` is the caller's own name for it, `read` gives its bytes when its turn comes."""
+
+    ref: Ref
+    filename: str
+    read: Callable[[], bytes]
+    strategy: ChunkingStrategy = AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ingested(Generic[Ref]):
+    """A file ready to be stored: `keys[i][j]` names the vector of window j of chunk i.
+
+    `vectors` holds those of its vectors that were not known, `float32 [dimensions]` each.
+    """
+
+    ref: Ref
+    document: Document
+    chunks: tuple[Chunk, ...]
+    keys: tuple[tuple[VectorKey, ...], ...]
+    vectors: Mapping[VectorKey, Vectors]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected(Generic[Ref]):
+    """A file that cannot be ingested, and why."""
+
+    ref: Ref
+    error: RagError
+
+
+def ingest(
+    sources: Iterable[Source[Ref]], *, parse: Parse, embedder: Embedder, cache: VectorCache
+) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
+    """Give each source's outcome, in order, a group at a time."""
+    for group in _groups(_prepared(source, parse, embedder) for source in sources):
+        prepared = [item for item in group if isinstance(item, _Prepared)]
+        vectors = _embed_unknown(prepared, embedder, cache)
+        for item in group:
+            yield item if isinstance(item, Rejected) else item.ingested(vectors)
+
+
+def vector_key(embedder_id: str, text: str) -> VectorKey:
+    """Give the name under which a text's vector is kept: the same text is never embedded twice."""
+    return hashlib.sha256(f"{embedder_id}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared(Generic[Ref]):
+    ref: Ref
+    document: Document
+    chunks: tuple[Chunk, ...]
+    keys: tuple[tuple[VectorKey, ...], ...]
+    texts: Mapping[VectorKey, str]
+
+    @property
+    def tokens(self) -> int:
+        return sum(chunk.tokens for chunk in self.chunks)
+
+    def ingested(self, vectors: Mapping[VectorKey, Vectors]) -> Ingested[Ref]:
+        mine = {key: vectors[key] for key in self.texts if key in vectors}
+        return Ingested(ref=self.ref, document=self.document, chunks=self.chunks, keys=self.keys, vectors=mine)
+
+
+def _prepared(source: Source[Ref], parse: Parse, embedder: Embedder) -> _Prepared[Ref] | Rejected[Ref]:
+    try:
+        document = parse(source.read(), source.filename)
+        chunks = tuple(chunk(document, embedder.tokenizer, source.strategy, max_window_tokens=embedder.max_tokens))
+    except RagError as exc:
+        return Rejected(ref=source.ref, error=exc)
+    except OSError as exc:
+        return Rejected(ref=source.ref, error=InvalidFile(f"{source.filename!r} cannot be read: {exc.strerror}."))
+    texts: dict[VectorKey, str] = {}
+    keys = []
+    for piece in chunks:
+        windows = [document.text[window.start : window.end] for window in piece.windows]
+        keys.append(tuple(vector_key(embedder.id, text) for text in windows))
+        texts.update(zip(keys[-1], windows, strict=True))
+    return _Prepared(ref=source.ref, document=document, chunks=chunks, keys=tuple(keys), texts=texts)
+
+
+def _groups(
+    items: Iterable[_Prepared[Ref] | Rejected[Ref]],
+) -> Iterator[list[_Prepared[Ref] | Rejected[Ref]]]:
+    group: list[_Prepared[Ref] | Rejected[Ref]] = []
+    tokens = 0
+    for item in items:
+        group.append(item)
+        tokens += item.tokens if isinstance(item, _Prepared) else 0
+        if tokens >= GROUP_TOKENS:
+            yield group
+            group, tokens = [], 0
+    if group:
+        yield group
+
+
+def _embed_unknown(
+    prepared: Sequence[_Prepared[Ref]], embedder: Embedder, cache: VectorCache
+) -> dict[VectorKey, Vectors]:
+    texts = {key: text for item in prepared for key, text in item.texts.items()}
+    known = cache.known(list(texts))
+    wanted = [key for key in texts if key not in known]
+    vectors = embedder.embed([texts[key] for key in wanted])
+    return dict(zip(wanted, vectors, strict=True))

@@ -1,0 +1,1 @@
+"""The service: HTTP API, engines, jobs, storage and the command line around `rag` and `finetune`."""

@@ -1,0 +1,1 @@
+"""Engines: what writes the text of an answer."""

@@ -1,0 +1,123 @@
+"""Errors that a caller of the service may see, and the table that gives each its HTTP form.
+
+The wire form is OpenAI's: `{"error": {"message", "type", "param", "code"}}`. Its SDKs retry 408,
+409, 429 and 5xx, so a refusal that will not change is 400, 401, 403, 404 or 413.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from prompts import PromptError, UnknownPrompt
+from rag.errors import EmbedderMismatch, EmbedderUnavailable, InvalidFile, RagError
+
+
+class ServiceError(Exception):
+    """Base of the errors that services raise on purpose; the message is safe to show."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.code = code
+
+
+class BadRequest(ServiceError):
+    """The request cannot be served as it is."""
+
+    status = 400
+    type = "invalid_request_error"
+
+
+class Unauthorized(ServiceError):
+    """No key, or not a live one."""
+
+    status = 401
+    type = "invalid_request_error"
+
+
+class Forbidden(ServiceError):
+    """The caller may not do this, whatever the key."""
+
+    status = 403
+    type = "invalid_request_error"
+
+
+class NotFound(ServiceError):
+    """There is no such thing in the caller's project."""
+
+    status = 404
+    type = "invalid_request_error"
+
+
+class TooLarge(ServiceError):
+    """The body or file is over a limit."""
+
+    status = 413
+    type = "invalid_request_error"
+
+
+class RateLimited(ServiceError):
+    """Too much at once; `retry_after_s` says when to come back."""
+
+    status = 429
+    type = "rate_limit_error"
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None, code: str | None = None) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class UpstreamFailed(ServiceError):
+    """A hosted engine failed or could not be reached."""
+
+    status = 502
+    type = "upstream_error"
+
+
+class UpstreamTimeout(UpstreamFailed):
+    """A hosted engine did not answer in time."""
+
+    status = 504
+
+
+class NotReady(ServiceError):
+    """The service, or a part of it, is not up yet."""
+
+    status = 503
+    type = "service_unavailable"
+
+
+class InvalidSettings(ServiceError):
+    """The configuration cannot be used; the message names the file, the line or the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpForm:
+    """How an error of another layer looks over HTTP."""
+
+    status: int
+    type: str
+    code: str | None
+
+
+DOMAIN_ERRORS: dict[type[Exception], HttpForm] = {
+    UnknownPrompt: HttpForm(400, "invalid_request_error", "unknown_prompt"),
+    PromptError: HttpForm(500, "server_error", "invalid_prompt"),
+    EmbedderUnavailable: HttpForm(503, "service_unavailable", "embedder_unavailable"),
+    EmbedderMismatch: HttpForm(400, "invalid_request_error", "embedder_mismatch"),
+    InvalidFile: HttpForm(400, "invalid_request_error", "invalid_file"),
+    RagError: HttpForm(400, "invalid_request_error", None),
+}
+
+
+def http_form(error: Exception) -> HttpForm:
+    """Give the HTTP form of any error: the nearest class named in the table, else a plain 500."""
+    if isinstance(error, ServiceError):
+        return HttpForm(error.status, error.type, error.code)
+    for kind in type(error).__mro__:
+        if kind in DOMAIN_ERRORS:
+            form = DOMAIN_ERRORS[kind]
+            return HttpForm(form.status, form.type, form.code or getattr(error, "code", None))
+    return HttpForm(500, "server_error", None)

@@ -1,0 +1,198 @@
+"""Settings: read once from `loam.yaml` and the environment, typed, and passed down.
+
+An environment variable `LOAM_X` wins over the key `x` of the file; a value that is a list or a
+mapping is given as JSON. In the file `${NAME}` stands for a variable of the environment and
+`${NAME:=default}` for one with a default. Keys that are not known are refused with their line.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from services.errors import InvalidSettings
+
+EngineKind = Literal["extractive", "groq", "openai"]
+
+_VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::=(?P<default>[^}]*))?\}")
+_OUTSIDE = {"groq_api_key": "GROQ_API_KEY", "openai_api_key": "OPENAI_API_KEY"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(_Strict):
+    """A model that can generate: `source` is its name at the engine, or where its weights are."""
+
+    id: Annotated[str, Field(min_length=1)]
+    engine: EngineKind
+    source: Annotated[str, Field(min_length=1)]
+    base_url: str | None = None
+    api_key_env: str | None = None
+    timeout_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class AliasSettings(_Strict):
+    """A model name that binds a generator, vector stores (by name or id), a prompt and defaults."""
+
+    model: str
+    vector_stores: tuple[str, ...] = ()
+    prompt: str = "answer_with_sources"
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+
+
+class Settings(_Strict):
+    """Every setting. Each is named, with a sentence, in `deploy/env.example`."""
+
+    home: Path = Path("~/.loam")
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    database_url: str | None = None
+    cache_dir: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    default: str = "extractive"
+    models: tuple[ModelSettings, ...] = ()
+    aliases: Mapping[str, AliasSettings] = {}
+    model_roots: tuple[Path, ...] = ()
+
+    embedder: str = "all-MiniLM-L6-v2"
+    embedder_threads: Annotated[int, Field(ge=1)] | None = None
+
+    groq_api_key: SecretStr | None = None
+    groq_base_url: str | None = None
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str | None = None
+    upstream_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    upstream_retries: Annotated[int, Field(ge=0, le=10)] = 2
+
+    context_tokens: Annotated[int, Field(ge=256)] = 3000
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+
+    worker: bool = True
+    max_file_bytes: Annotated[int, Field(ge=1)] = 512 * 1024 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * 1024
+    parse_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    parse_memory_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
+
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.home / 'loam.db'}"
+
+    @property
+    def blobs_dir(self) -> Path:
+        return self.home / "blobs"
+
+    @property
+    def indexes_dir(self) -> Path:
+        return self.home / "indexes"
+
+    @property
+    def prompts_dir(self) -> Path:
+        return self.home / "prompts"
+
+    @property
+    def cache(self) -> Path:
+        """Where exported graphs are kept: the user's cache, shared by every home."""
+        import platformdirs
+
+        return self.cache_dir or platformdirs.user_cache_path("loam")
+
+
+def load_settings(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. Raises InvalidSettings, every problem in one message."""
+    environment = os.environ if environment is None else environment
+    home = Path(environment.get("LOAM_HOME") or "~/.loam").expanduser()
+    path = config or home / "loam.yaml"
+    values: dict[str, Any] = {}
+    lines: dict[str, int] = {}
+    if path.is_file():
+        values, lines = _read(path, environment)
+    elif config is not None:
+        raise InvalidSettings(f"There is no configuration file {str(config)!r}.")
+    values.update(_from_environment(environment))
+    values["home"] = Path(values.get("home", home)).expanduser().absolute()
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as exc:
+        raise InvalidSettings(_explained(exc, path, lines)) from None
+
+
+def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, int]]:
+    try:
+        text = _interpolated(path.read_text(encoding="utf-8"), environment)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise InvalidSettings(f"{path}: not valid YAML: {exc}") from exc
+    except KeyError as exc:
+        raise InvalidSettings(f"{path}: the environment variable {exc} is not set and has no default.") from None
+    if values is None:
+        return {}, {}
+    if not isinstance(values, dict):
+        raise InvalidSettings(f"{path}: must be a mapping of settings.")
+    return values, dict(_lines(node, ""))
+
+
+def _interpolated(text: str, environment: Mapping[str, str]) -> str:
+    def value(match: re.Match[str]) -> str:
+        found = environment.get(match["name"], match["default"])
+        if found is None:
+            raise KeyError(match["name"])
+        return found
+
+    return _VARIABLE.sub(value, text)
+
+
+def _lines(node: yaml.Node | None, path: str) -> list[tuple[str, int]]:
+    """The line of each key, by its dotted path."""
+    found: list[tuple[str, int]] = []
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            place = f"{path}{key.value}"
+            found += [(place, key.start_mark.line + 1), *_lines(value, f"{place}.")]
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            found += [(f"{path}{index}", value.start_mark.line + 1), *_lines(value, f"{path}{index}.")]
+    return found
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        text = environment.get(_OUTSIDE.get(name, f"LOAM_{name.upper()}"))
+        if text:
+            structured = field.annotation is not None and _is_structured(field.default)
+            values[name] = _json(name, text) if structured else text
+    return values
+
+
+def _is_structured(default: Any) -> bool:
+    return isinstance(default, tuple | dict)
+
+
+def _json(name: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise InvalidSettings(f"LOAM_{name.upper()} must be JSON: {exc}.") from exc
+
+
+def _explained(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:
+    problems = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"])
+        known = item["type"] != "extra_forbidden"
+        where = f"{path}, line {lines[place]}" if place in lines else f"LOAM_{place.upper()}"
+        problems.append(f"{where}: {place}: {item['msg'] if known else 'there is no such setting'}.")
+    return "\n".join(problems)

@@ -1,0 +1,1 @@
+"""State: one SQL database as the one truth, and content-addressed blobs beside it."""

@@ -1,0 +1,67 @@
+"""The composition root: settings in, the parts of the service out, each made when first used."""
+
+import logging
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from prompts import Templates
+from services.settings import Settings
+from services.storage.blobs import Blobs
+from services.storage.database import Database
+from services.storage.projects import ensure_default_project
+
+if TYPE_CHECKING:
+    from rag.ports import Embedder
+    from services.engines.router import Router
+    from services.ingestion import Ingestion
+    from services.search import Searching
+
+log = logging.getLogger(__name__)
+
+
+class Services:
+    """The parts of one running loam. What is heavy is loaded at its first use, not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.blobs = Blobs(settings.blobs_dir)
+        self.templates = Templates(settings.prompts_dir)
+
+    @cached_property
+    def embedder(self) -> "Embedder":
+        from rag.embed import open_embedder
+
+        settings = self.settings
+        return open_embedder(settings.embedder, cache_dir=settings.cache, threads=settings.embedder_threads)
+
+    @cached_property
+    def searching(self) -> "Searching":
+        from services.search import Searching
+
+        return Searching(self.database, lambda: self.embedder, self.settings.indexes_dir)
+
+    @cached_property
+    def ingestion(self) -> "Ingestion":
+        from services.ingestion import Ingestion
+
+        return Ingestion(self.database, self.blobs)
+
+    @cached_property
+    def router(self) -> "Router":
+        from services.engines.router import Router
+
+        return Router(self)
+
+    def close(self) -> None:
+        """Let go of what is held; nothing waits in memory to be saved."""
+        self.database.close()
+
+
+def open_services(settings: Settings) -> Services:
+    """Make the home if it is not there, bring its database up to date and give the parts."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    services = Services(settings)
+    services.database.migrate(settings.home / "migrate.lock")
+    ensure_default_project(services.database)
+    return services
