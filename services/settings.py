@@ -81,6 +81,7 @@ class Settings(_Strict):
     parse_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     parse_memory_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
 
+    require_key: bool = False
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
 

@@ -1,0 +1,1 @@
+"""The HTTP API, one folder a capability: `routes` (HTTP only), `schemas` (wire only), `service` (rules only)."""

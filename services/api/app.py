@@ -1,0 +1,56 @@
+"""The HTTP application: routes, the guard around them, and the worker beside them."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from services.api.chat.routes import router as chat
+from services.api.embeddings.routes import router as embeddings
+from services.api.errors import install_error_handlers
+from services.api.files.routes import router as files
+from services.api.health import router as health
+from services.api.middleware import RequestGuard
+from services.api.models.routes import router as models
+from services.api.responses.routes import router as responses
+from services.api.uploads.routes import router as uploads
+from services.api.vector_stores.routes import router as vector_stores
+from services.version import VERSION
+from services.wiring import Services
+
+LOOPBACK_ORIGIN = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
+
+
+def create_app(services: Services) -> FastAPI:
+    """Give the application over these services; it closes them when it shuts down."""
+    app = FastAPI(title="loam", version=VERSION, lifespan=_lifespan, redoc_url=None)
+    app.state.services = services
+    install_error_handlers(app)
+    for router in (health, chat, responses, models, embeddings, files, uploads, vector_stores):
+        app.include_router(router)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=list(services.settings.allowed_origins),
+        allow_origin_regex=LOOPBACK_ORIGIN,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id"],
+    )
+    app.add_middleware(RequestGuard, settings=services.settings)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    stop = threading.Event()
+    worker = services.start_worker(stop) if services.settings.worker else None
+    try:
+        yield
+    finally:
+        stop.set()
+        if worker is not None:
+            worker.join()
+        services.close()
