@@ -40,6 +40,12 @@ class InvalidFilter(RagError):
     code = "invalid_filter"
 
 
+class InvalidRanking(RagError):
+    """The weights of a search make no sense."""
+
+    code = "invalid_ranking_options"
+
+
 class InvalidChunking(RagError):
     """A chunking strategy is outside the limits."""
 

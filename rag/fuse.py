@@ -1,0 +1,45 @@
+"""Two scores of one passage, by meaning and by words, made into one in 0..1.
+
+    score = (w_embedding * cosine + w_text * BM25 / ceiling) / (w_embedding + w_text)
+
+The ceiling is the BM25 of a passage full of every word of the query, so that BM25 / ceiling is the
+share of the question's words, weighed by rarity, that the passage holds. Both terms mean the same
+for every query and every size of store: the best passage of a store that holds no answer does not
+get 1 for being the best. Other formulas, and what they scored, are in rag/README.md.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rag.errors import InvalidRanking
+from rag.lexical import TextScores
+from rag.types import ChunkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """How much each side counts, relative to the other; a side of weight 0 is not searched."""
+
+    embedding: float = 0.5
+    text: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.embedding < float("inf") and 0 <= self.text < float("inf")):
+            raise InvalidRanking(f"Weights must be 0 or more, not {self.embedding!r} and {self.text!r}.")
+        if self.embedding + self.text == 0:
+            raise InvalidRanking("At least one of the two weights must be greater than 0.")
+
+
+def fuse(cosines: Mapping[ChunkId, float], text: TextScores, weights: Weights) -> dict[ChunkId, float]:
+    """Give the fused score of every chunk that either side found; what a side did not find counts as 0 there."""
+    total = weights.embedding + weights.text
+    fused = {}
+    for chunk_id in cosines.keys() | text.scores.keys():
+        by_meaning = _unit(cosines.get(chunk_id, 0.0))
+        by_words = _unit(text.scores.get(chunk_id, 0.0) / text.ceiling) if text.ceiling else 0.0
+        fused[chunk_id] = (weights.embedding * by_meaning + weights.text * by_words) / total
+    return fused
+
+
+def _unit(value: float) -> float:
+    return min(1.0, max(0.0, value))

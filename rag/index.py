@@ -1,0 +1,160 @@
+"""The indexes of one store, kept in step with the source that they are derived from.
+
+Nothing here is a truth: a folder that is missing, damaged or behind is caught up or made again from
+the source, and the only sign of it is a line in the log. Chunks never change, so comparing ids is
+enough. The text index on disk is shared by all processes; each holds the vectors in memory and
+starts from a snapshot, so that a start costs what is new and not what is there.
+"""
+
+import hashlib
+import logging
+import shutil
+import threading
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from rag.lexical import TextIndex, TextScores
+from rag.ports import ChunkSource, IndexRow, Vectors
+from rag.types import ChunkId
+from rag.vectors import VectorIndex
+
+# Raise it when what is stored or how text is analysed changes: old files are then left alone.
+FORMAT = 1
+ADD_ROWS = 1024
+# A snapshot is written when catching up without it would read this many chunks, or this share.
+SNAPSHOT_ROWS = 256
+SNAPSHOT_SHARE = 0.1
+
+log = logging.getLogger(__name__)
+
+
+class StoreIndex:
+    """Both indexes of one store. Call `sync` before searching; any number of threads may do either."""
+
+    def __init__(self, folder: Path, *, embedder_id: str, dimensions: int) -> None:
+        """Name the store's folder; nothing is read before the first `sync`.
+
+        Formats and embedders have folders of their own below it: none ever reads another's files.
+        """
+        kind = hashlib.sha256(f"{FORMAT}\0{embedder_id}\0{dimensions}".encode()).hexdigest()[:12]
+        self._folder = folder / f"index-{kind}"
+        self._dimensions = dimensions
+        self._syncing = threading.Lock()
+        self._revision: int | None = None
+        self._text: TextIndex | None = None
+        self._vectors: VectorIndex | None = None
+        self._saved = np.empty(0, dtype=np.int64)
+
+    def sync(self, source: ChunkSource) -> None:
+        """Bring both indexes to what the source holds now; nearly free when nothing has changed."""
+        if source.revision() == self._revision:
+            return
+        with self._syncing:
+            # Read before the ids: a change between the two makes the next call sync again.
+            revision = source.revision()
+            if revision != self._revision:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._sync_vectors(source)
+                self._sync_text(source)
+                self._revision = revision
+
+    def search_vectors(
+        self, query: Vectors, limit: int, within: NDArray[np.int64] | None = None
+    ) -> dict[ChunkId, float]:
+        """Give the cosine of the nearest `limit` chunks, best first, of those in `within` where it is given."""
+        assert self._vectors is not None, "sync comes first"
+        return self._vectors.search(query, limit, within)
+
+    def search_text(self, query: str, limit: int, within: NDArray[np.int64] | None = None) -> TextScores:
+        """Give the BM25 of the best `limit` chunks, best first, of those in `within` where it is given."""
+        assert self._text is not None, "sync comes first"
+        return self._text.search(query, limit, within)
+
+    def _sync_vectors(self, source: ChunkSource) -> None:
+        vectors = self._vectors or self._load_vectors()
+        live = source.chunk_ids()
+        vectors.remove(np.setdiff1d(vectors.ids, live, assume_unique=True))
+        for rows in _batches(source.rows(np.setdiff1d(live, vectors.ids, assume_unique=True))):
+            vectors.add([row.chunk_id for row in rows], [row.vectors for row in rows])
+        self._vectors = vectors
+        unsaved = len(np.setxor1d(vectors.ids, self._saved, assume_unique=True))
+        if unsaved >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * len(vectors.ids)):
+            self._save_vectors(vectors)
+
+    def _load_vectors(self) -> VectorIndex:
+        try:
+            vectors = VectorIndex.load(self._snapshot, self._dimensions)
+        except FileNotFoundError:
+            return VectorIndex(self._dimensions)
+        except (ValueError, RuntimeError, OSError) as exc:
+            log.warning("vector_snapshot_unusable path=%s reason=%r", self._snapshot, exc)
+            self._snapshot.unlink(missing_ok=True)
+            return VectorIndex(self._dimensions)
+        self._saved = vectors.ids
+        return vectors
+
+    def _save_vectors(self, vectors: VectorIndex) -> None:
+        try:
+            with self._file_lock(timeout_s=0):
+                vectors.save(self._snapshot)
+        except Timeout:
+            return  # Another process is writing; the next sync tries again.
+        except OSError as exc:
+            log.warning("vector_snapshot_not_saved path=%s reason=%r", self._snapshot, exc)
+            return
+        self._saved = vectors.ids
+
+    def _sync_text(self, source: ChunkSource) -> None:
+        try:
+            self._text = self._reopened_text()
+            if not np.array_equal(self._text.ids, source.chunk_ids()):
+                self._update_text(self._text, source)
+        except (ValueError, OSError) as exc:
+            log.warning("text_index_rebuilt path=%s reason=%r", self._text_folder, exc)
+            self._text = self._rebuilt_text(source)
+
+    def _reopened_text(self) -> TextIndex:
+        if self._text is not None:
+            self._text.reload()
+            return self._text
+        # Under the lock, or a folder that another process is making again would look damaged.
+        with self._file_lock():
+            return TextIndex(self._text_folder)
+
+    def _update_text(self, text: TextIndex, source: ChunkSource) -> None:
+        with self._file_lock():
+            text.reload()
+            # Read under the lock: no earlier writer has seen more of the source than this.
+            live = source.chunk_ids()
+            text.update(
+                add=source.rows(np.setdiff1d(live, text.ids, assume_unique=True)),
+                remove=np.setdiff1d(text.ids, live, assume_unique=True),
+            )
+
+    def _rebuilt_text(self, source: ChunkSource) -> TextIndex:
+        with self._file_lock():
+            shutil.rmtree(self._text_folder, ignore_errors=True)
+            text = TextIndex(self._text_folder)
+        self._update_text(text, source)
+        return text
+
+    def _file_lock(self, timeout_s: float = -1) -> FileLock:
+        return FileLock(self._folder / "lock", timeout=timeout_s)
+
+    @property
+    def _snapshot(self) -> Path:
+        return self._folder / "vectors.faiss"
+
+    @property
+    def _text_folder(self) -> Path:
+        return self._folder / "text"
+
+
+def _batches(rows: Iterator[IndexRow]) -> Iterator[list[IndexRow]]:
+    while batch := list(islice(rows, ADD_ROWS)):
+        yield batch

@@ -1,0 +1,153 @@
+"""The text index of one store: BM25 over titles, headings and text, on disk and shared by processes (tantivy).
+
+It is derived: whatever is wrong with its files, it can be made again from the chunks. One process
+writes at a time (the caller holds a lock); readers see whole commits only.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tantivy
+from numpy.typing import NDArray
+from tantivy import Filter, Occur, Query, TextAnalyzerBuilder, Tokenizer
+
+from rag.ports import IndexRow
+from rag.types import ChunkId
+
+MAX_QUERY_TERMS = 256
+MAX_WORD_BYTES = 100
+WRITER_HEAP_BYTES = 32 * 2**20
+# A query's words that ask rather than tell; a passage that holds them is no better for it.
+QUESTION_WORDS = "what which who whom whose when where why how did does do has have had can could would should".split()  # noqa: SIM905
+# Scripts written without spaces between words: kana, Han, Hangul, Thai.
+UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
+BM25_K1 = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class TextScores:
+    """Raw BM25 by chunk, best first; `ceiling` is what a passage full of every query term would get."""
+
+    scores: Mapping[ChunkId, float]
+    ceiling: float
+
+
+class TextIndex:
+    """The index in one folder, open for search. ValueError from any method: its files are unusable."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open the folder's index, or begin an empty one there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._index = tantivy.Index(_schema(), str(folder), reuse=True)
+        self._analyzer = _analyzer()
+        self._index.register_tokenizer("loam", self._analyzer)
+        self.reload()
+
+    def reload(self) -> None:
+        """See what has been committed since, by this process or another."""
+        self._index.reload()
+        searcher = self._index.searcher()
+        # A lost file of postings shows only when a term is looked up.
+        searcher.doc_freq("terms", "")
+        everything = searcher.search(Query.all_query(), max(1, searcher.num_docs), count=False).hits
+        self._ids = np.sort(np.array(_chunk_ids(searcher, everything), dtype=np.int64))
+        self._searcher = searcher
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all indexed chunks, ascending, as of the last reload."""
+        return self._ids
+
+    def update(self, *, add: Iterable[IndexRow], remove: NDArray[np.int64]) -> None:
+        """Commit additions and removals as one change. Adding a chunk again replaces it."""
+        # One thread: a second one would only cut the commit into more segments.
+        writer = self._index.writer(WRITER_HEAP_BYTES, 1)
+        for chunk_id in remove.tolist():
+            writer.delete_documents_by_term("chunk_id", chunk_id)
+        for row in add:
+            writer.delete_documents_by_term("chunk_id", row.chunk_id)
+            writer.add_document(_document(row))
+        writer.commit()
+        # A writer dropped earlier abandons its merges, and segments would pile up.
+        writer.wait_merging_threads()
+        self.reload()
+
+    def search(self, query: str, limit: int, within: NDArray[np.int64] | None = None) -> TextScores:
+        """Find the chunks that share words with `query`, which is a bag of words whatever it holds."""
+        searcher = self._searcher
+        terms = list(dict.fromkeys(self._analyzer.analyze(_bigrams(query))))[:MAX_QUERY_TERMS]
+        if not terms or limit < 1 or (within is not None and not len(within)):
+            return TextScores({}, 0.0)
+        hits = searcher.search(self._query(terms, within), limit, count=False).hits
+        ids = _chunk_ids(searcher, hits)
+        return TextScores({id_: score for id_, (score, _) in zip(ids, hits, strict=True)}, _ceiling(searcher, terms))
+
+    def _query(self, terms: list[str], within: NDArray[np.int64] | None) -> Any:
+        schema = self._index.schema
+        any_term = Query.boolean_query(
+            [(Occur.Should, Query.term_query(schema, "terms", term, index_option="freq")) for term in terms]
+        )
+        if within is None:
+            return any_term
+        allowed = Query.const_score_query(Query.term_set_query(schema, "chunk_id", within.tolist()), 0.0)
+        return Query.boolean_query([(Occur.Must, any_term), (Occur.Must, allowed)])
+
+
+def _schema() -> Any:
+    schema = tantivy.SchemaBuilder()
+    # Signed: tantivy-py reads the number in a deletion as signed, which no term of an unsigned field equals.
+    schema.add_integer_field("chunk_id", fast=True, indexed=True)
+    schema.add_text_field("terms", tokenizer_name="loam", index_option="freq")
+    return schema.build()
+
+
+def _analyzer() -> Any:
+    """Lower-cased, accents folded, English stop words dropped, English stems.
+
+    The stemmer leaves words of other alphabets alone and does little harm to other Latin ones.
+    """
+    analyzer = TextAnalyzerBuilder(Tokenizer.simple())
+    for step in (
+        Filter.remove_long(MAX_WORD_BYTES),
+        Filter.lowercase(),
+        Filter.ascii_fold(),
+        Filter.stopword("english"),
+        Filter.custom_stopword(QUESTION_WORDS),
+        Filter.stemmer("english"),
+    ):
+        analyzer = analyzer.filter(step)
+    return analyzer.build()
+
+
+def _document(row: IndexRow) -> Any:
+    document = tantivy.Document()
+    document.add_integer("chunk_id", row.chunk_id)
+    # One field, not three: a boost for the title gained nothing on any collection (rag/README.md).
+    document.add_text("terms", _bigrams("\n".join((row.title, *row.heading_path, row.text))))
+    return document
+
+
+def _bigrams(text: str) -> str:
+    """Cut text without spaces between its words into overlapping pairs of characters."""
+    return UNSPACED.sub(lambda run: f" {_pairs(run[0])} ", text)
+
+
+def _pairs(run: str) -> str:
+    return " ".join(run[start : start + 2] for start in range(max(1, len(run) - 1)))
+
+
+def _chunk_ids(searcher: Any, hits: Any) -> list[ChunkId]:
+    ids: list[ChunkId] = searcher.fast_field_values("chunk_id", [address for _, address in hits])
+    return ids
+
+
+def _ceiling(searcher: Any, terms: list[str]) -> float:
+    """The sum of the terms' weights, each at the most that its frequency can bring (k1 + 1)."""
+    chunks = searcher.num_docs
+    frequencies = [min(chunks, searcher.doc_freq("terms", term)) for term in terms]
+    return (BM25_K1 + 1) * sum(math.log1p((chunks - found + 0.5) / (found + 0.5)) for found in frequencies)

@@ -1,0 +1,111 @@
+"""From a question to hits: both indexes searched, their scores fused, the passages fetched."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.fuse import Weights, fuse
+from rag.index import StoreIndex
+from rag.ports import ChunkSource, Embedder, Filter, Vectors
+from rag.types import ChunkId, Hit, Passage
+
+# So many of each side's best are candidates; twice as many changed no figure (rag/README.md).
+CANDIDATES = 100
+LONGEST_TOKEN = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOptions:
+    """What is wanted of a search; hits below `score_threshold` are left out."""
+
+    max_results: int = 10
+    filters: Filter | None = None
+    score_threshold: float = 0.0
+    weights: Weights = field(default_factory=Weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Candidate:
+    chunk_id: ChunkId
+    score: float
+    cosine: float | None
+    bm25: float | None
+
+
+def retrieve(
+    query: str | Sequence[str],
+    *,
+    index: StoreIndex,
+    source: ChunkSource,
+    embedder: Embedder,
+    options: SearchOptions | None = None,
+) -> list[Hit]:
+    """Give the best passages for a query, best first; for several queries, each passage by its best one.
+
+    The index is synced first, so what the source holds is what is searched. Equal scores are
+    ordered by chunk id.
+    """
+    options = options or SearchOptions()
+    index.sync(source)
+    within = None if options.filters is None else source.matching(options.filters)
+    best: dict[ChunkId, _Candidate] = {}
+    for text, vector in _embedded(query, embedder, options.weights):
+        for candidate in _candidates(text, vector, index, within, options):
+            known = best.get(candidate.chunk_id)
+            if known is None or candidate.score > known.score:
+                best[candidate.chunk_id] = candidate
+    ranked = sorted(best.values(), key=lambda candidate: (-candidate.score, candidate.chunk_id))
+    return list(islice(_hits(ranked, source, options), options.max_results))
+
+
+def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) -> list[tuple[str, Vectors | None]]:
+    given = [query] if isinstance(query, str) else query
+    # JSON may carry half of a surrogate pair, which neither index could read.
+    texts = [text for text in (one.encode("utf-8", "replace").decode() for one in given) if text.strip()]
+    if not texts or not weights.embedding:
+        return [(text, None) for text in texts]
+    vectors = embedder.embed([_fitting(text, embedder) for text in texts])
+    return list(zip(texts, vectors, strict=True))
+
+
+def _fitting(text: str, embedder: Embedder) -> str:
+    """Cut a query to what the embedder can read, without tokenising more than that."""
+    if len(text) <= embedder.max_tokens:
+        return text
+    head = text[: embedder.max_tokens * LONGEST_TOKEN]
+    spans = embedder.tokenizer.encode(head, add_special_tokens=False).offsets[: embedder.max_tokens]
+    return head[: spans[-1][1]] if spans else ""
+
+
+def _candidates(
+    text: str, vector: Vectors | None, index: StoreIndex, within: NDArray[np.int64] | None, options: SearchOptions
+) -> Iterator[_Candidate]:
+    depth = max(CANDIDATES, 2 * options.max_results)
+    words = index.search_text(text if options.weights.text else "", depth, within)
+    cosines: dict[ChunkId, float] = {}
+    if vector is not None:
+        cosines = index.search_vectors(vector, depth, within)
+        # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
+        unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
+        cosines |= index.search_vectors(vector, len(unseen), unseen)
+    for chunk_id, score in fuse(cosines, words, options.weights).items():
+        yield _Candidate(chunk_id=chunk_id, score=score, cosine=cosines.get(chunk_id), bm25=words.scores.get(chunk_id))
+
+
+def _hits(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOptions) -> Iterator[Hit]:
+    """Fetch passages down the ranking; one that has gone since it was indexed gives its place to the next."""
+    rank = 0
+    for start in range(0, len(ranked), options.max_results):
+        batch = [one for one in ranked[start : start + options.max_results] if one.score >= options.score_threshold]
+        passages = source.passages([candidate.chunk_id for candidate in batch]) if batch else {}
+        for candidate in batch:
+            if candidate.chunk_id in passages:
+                rank += 1
+                yield _hit(candidate, passages[candidate.chunk_id], rank)
+
+
+def _hit(candidate: _Candidate, passage: Passage, rank: int) -> Hit:
+    return Hit(passage=passage, score=candidate.score, rank=rank, cosine=candidate.cosine, bm25=candidate.bm25)

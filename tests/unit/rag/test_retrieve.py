@@ -1,0 +1,123 @@
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from rag.fuse import Weights
+from rag.index import StoreIndex
+from rag.ports import Comparison
+from rag.retrieve import SearchOptions, retrieve
+from rag.types import ChunkId, Hit, Passage
+from tests.fakes.chunk_source import MemorySource
+from tests.fakes.embedder import WordEmbedder
+
+TEXTS = {
+    1: ("green apples grow on trees", "en"),
+    2: ("blue whales swim in the sea", "en"),
+    3: ("whales sing long songs at night", "de"),
+    4: ("steam engines burn coal", "en"),
+}
+
+
+class Searching:
+    def __init__(self, folder: Path) -> None:
+        self.embedder, self.source = WordEmbedder(), MemorySource()
+        for chunk_id, (text, language) in TEXTS.items():
+            self.source.add(chunk_id, text, self.embedder.embed([text]), attributes={"lang": language})
+        self.index = StoreIndex(folder, embedder_id=self.embedder.id, dimensions=self.embedder.dimensions)
+
+    def __call__(self, query: str | Sequence[str], options: SearchOptions | None = None) -> list[Hit]:
+        return retrieve(query, index=self.index, source=self.source, embedder=self.embedder, options=options)
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Searching:
+    return Searching(tmp_path)
+
+
+def ids(hits: Sequence[Hit]) -> list[int]:
+    return [hit.passage.chunk_id for hit in hits]
+
+
+def test_the_best_passage_comes_first_with_its_reasons(search: Searching) -> None:
+    hit = search("blue whales")[0]
+    assert (hit.passage.text, hit.rank) == ("blue whales swim in the sea", 1)
+    assert hit.cosine == pytest.approx(0.577, abs=1e-3)
+    assert hit.bm25 is not None and hit.bm25 > 0
+    assert 0 < hit.score <= 1
+
+
+def test_ranks_count_from_one_and_scores_fall(search: Searching) -> None:
+    hits = search("whales sing")
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4]
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_equal_scores_are_ordered_by_chunk_id(search: Searching) -> None:
+    for chunk_id in (12, 11, 10):
+        search.source.add(chunk_id, "copper pipe", search.embedder.embed(["copper pipe"]))
+    assert ids(search("copper pipe"))[:3] == [10, 11, 12]
+
+
+def test_a_passage_that_shares_no_word_has_no_bm25(search: Searching) -> None:
+    assert {hit.passage.chunk_id for hit in search("coal") if hit.bm25 is None} == {1, 2, 3}
+
+
+def test_filters_decide_what_can_be_found(search: Searching) -> None:
+    options = SearchOptions(filters=Comparison("eq", "lang", "de"))
+    assert ids(search("blue whales", options)) == [3]
+
+
+def test_the_threshold_leaves_out_weak_hits(search: Searching) -> None:
+    assert ids(search("green apples grow on trees", SearchOptions(score_threshold=0.5))) == [1]
+
+
+def test_no_more_than_max_results_are_given(search: Searching) -> None:
+    assert len(search("whales", SearchOptions(max_results=2))) == 2
+
+
+def test_a_text_weight_of_zero_ranks_by_meaning_alone(search: Searching) -> None:
+    hit = search("coal", SearchOptions(weights=Weights(embedding=1, text=0)))[0]
+    assert (hit.passage.chunk_id, hit.bm25) == (4, None)
+    assert hit.score == pytest.approx(hit.cosine)
+
+
+def test_an_embedding_weight_of_zero_embeds_nothing(search: Searching) -> None:
+    search.embedder.seen.clear()
+    hits = search("coal", SearchOptions(weights=Weights(embedding=0, text=1)))
+    assert (ids(hits), hits[0].cosine, search.embedder.seen) == ([4], None, [])
+
+
+def test_several_queries_give_each_passage_once_by_its_best(search: Searching) -> None:
+    hits = search(["green apples grow on trees", "steam engines burn coal"])
+    assert set(ids(hits)[:2]) == {1, 4}
+    assert sorted(ids(hits)) == [1, 2, 3, 4]
+    assert hits[0].score == max(search(TEXTS[1][0])[0].score, search(TEXTS[4][0])[0].score)
+
+
+@pytest.mark.parametrize("query", ["", " \n", [], ["", " "]])
+def test_a_blank_query_finds_nothing(search: Searching, query: str | list[str]) -> None:
+    assert search(query) == []
+
+
+@pytest.mark.parametrize("query", ["coal \0", "coal \ud800", 'coal" AND NOT (', "coal " + "x" * 100_000])
+def test_odd_characters_do_no_harm(search: Searching, query: str) -> None:
+    assert ids(search(query))[0] == 4
+
+
+def test_a_long_query_is_cut_to_what_the_embedder_reads(search: Searching) -> None:
+    search.embedder.seen.clear()
+    search("a b c d e f g h i j k l m")
+    assert search.embedder.seen == ["a b c d e f g h"]
+
+
+def test_a_passage_that_has_gone_meanwhile_gives_its_place_to_the_next(search: Searching) -> None:
+    everything = ids(search("whales"))
+
+    class Forgetful(MemorySource):
+        def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
+            return {id_: passage for id_, passage in super().passages(chunk_ids).items() if id_ != everything[0]}
+
+    search.source = Forgetful(chunks=search.source.chunks, changes=search.source.changes)
+    hits = search("whales", SearchOptions(max_results=2))
+    assert (ids(hits), [hit.rank for hit in hits]) == (everything[1:3], [1, 2])
