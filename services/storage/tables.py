@@ -248,7 +248,7 @@ class JobRow(Base):
     """Work in the background. At most one live job a subject, so that one thing is never done twice at once.
 
     `token` grows with each claim: who holds an older one has lost the job and may not write.
-    `owner` is `host:pid:start time` of the process that holds the lease.
+    `owner` is the worker that holds the lease or, of a queued job, the one that it is kept for.
     """
 
     __tablename__ = "jobs"
@@ -277,7 +277,6 @@ class JobRow(Base):
     owner: Mapped[str | None]
     lease_until: Mapped[float | None]
     not_before: Mapped[float] = mapped_column(default=0.0)
-    cancel_requested: Mapped[bool] = mapped_column(default=False)
     error: Mapped[str | None]
     created_at: Mapped[int]
     finished_at: Mapped[int | None]

@@ -1,0 +1,39 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from services.settings import Settings
+from services.storage.database import Database
+from services.storage.projects import ensure_default_project
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The public data sets beside the checkout."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("needs the public data sets in ../shared/data")
+    return SHARED_DATA
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    return Settings(home=home)
+
+
+@pytest.fixture
+def database(home: Path) -> Iterator[Database]:
+    """A migrated SQLite database with the default project."""
+    home.mkdir()
+    database = Database(f"sqlite:///{home / 'loam.db'}")
+    database.migrate(home / "migrate.lock")
+    ensure_default_project(database)
+    yield database
+    database.close()
