@@ -14,7 +14,7 @@ from rag.errors import EmbedderMismatch, EmbedderUnavailable, InvalidFile, RagEr
 class ServiceError(Exception):
     """Base of the errors that services raise on purpose; the message is safe to show."""
 
-    status: ClassVar[int] = 500
+    status: int = 500
     type: ClassVar[str] = "server_error"
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
@@ -80,6 +80,16 @@ class UpstreamTimeout(UpstreamFailed):
     """A hosted engine did not answer in time."""
 
     status = 504
+
+
+class UpstreamRefused(ServiceError):
+    """A hosted engine refused the request itself: its status and message are the caller's to see."""
+
+    type = "invalid_request_error"
+
+    def __init__(self, message: str, *, status: int, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, param=param, code=code)
+        self.status = status
 
 
 class NotReady(ServiceError):
