@@ -129,6 +129,12 @@ def load_settings(config: Path | None = None, environment: Mapping[str, str] | N
         raise InvalidSettings(_explained(exc, path, lines)) from None
 
 
+def secret_of_environment(variable: str) -> SecretStr | None:
+    """Give the secret that a model's `api_key_env` names, if it is set."""
+    value = os.environ.get(variable)
+    return SecretStr(value) if value else None
+
+
 def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, int]]:
     try:
         text = _interpolated(path.read_text(encoding="utf-8"), environment)

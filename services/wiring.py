@@ -49,9 +49,10 @@ class Services:
 
     @cached_property
     def router(self) -> "Router":
+        from services.engines.extractive import Extractive
         from services.engines.router import Router
 
-        return Router(self)
+        return Router(self.settings, self.database, Extractive(lambda: self.embedder, self.templates))
 
     def close(self) -> None:
         """Let go of what is held; nothing waits in memory to be saved."""

@@ -53,4 +53,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         stop.set()
         if worker is not None:
             worker.join()
+        await services.router.aclose()
         services.close()

@@ -1,0 +1,173 @@
+"""One turn with a model, grounded in documents where some are named: what the API and the command line share.
+
+`prepare` is everything before the engine writes and is synchronous: call it in a worker thread.
+`conclude` checks what a quoting or a writing engine gave. `ask` is the whole turn at once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+
+from prompts import Message
+from rag.answer import Asking, concluded, finish, ground, refusal
+from rag.retrieve import SearchOptions
+from rag.types import Answer, Citation, Grounding
+from services.engines.engine import ChatRequest, Engine
+from services.engines.extractive import texts_of
+from services.engines.parameters import effective
+from services.engines.router import EXTRACTIVE, Route
+from services.errors import BadRequest, NotFound, ServiceError
+from services.settings import AliasSettings
+from services.storage.vector_stores import find_store_by_name
+from services.wiring import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSearch:
+    """The documents that a caller wants an answer from; `options` is None for the defaults."""
+
+    store_ids: tuple[str, ...]
+    options: SearchOptions | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """A request ready for its engine: what to send, and to whom."""
+
+    route: Route
+    request: ChatRequest
+    refusal: str
+
+    @property
+    def grounding(self) -> Grounding | None:
+        return self.request.grounding
+
+
+async def ask(services: Services, project_id: str, **asked: Any) -> Answer:
+    """Give the checked answer to a turn; the arguments are those of `prepare`, with documents named."""
+    turn = await anyio.to_thread.run_sync(partial(prepare, services, project_id, **asked))
+    completion = await turn.route.engine.chat(turn.request)
+    message = completion["choices"][0]["message"]
+    return conclude(turn, message.get("content") or "", message.get("citations"))
+
+
+def prepare(
+    services: Services,
+    project_id: str,
+    *,
+    model: str,
+    messages: Sequence[Mapping[str, Any]],
+    params: Mapping[str, Any] | None = None,
+    file_search: FileSearch | None = None,
+) -> Turn:
+    """Find the engine and, where documents are named, ground the last question in them. Raises ServiceError, RagError."""
+    route = services.router.resolve(project_id, model)
+    turn = Turn(
+        route=route,
+        request=ChatRequest(messages=tuple(messages), params=effective(params or {}, route.engine)),
+        refusal=refusal(services.templates),
+    )
+    search = file_search or _bound(services, project_id, route.alias)
+    return turn if search is None else _grounded(services, project_id, turn, search)
+
+
+def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None) -> Answer:
+    """Check a whole text that the engine wrote, whose citations are given or else read from its marks."""
+    if turn.grounding is None:
+        return Answer(text=text, citations=(), answered=turn.route.generative)
+    if citations is None:
+        return finish(text, turn.grounding, refusal=turn.refusal)
+    return concluded(text, citations, turn.grounding, refusal=turn.refusal)
+
+
+def _bound(services: Services, project_id: str, alias: AliasSettings | None) -> FileSearch | None:
+    """Give the documents that an alias binds, its stores named by name or id."""
+    if alias is None or not alias.vector_stores:
+        return None
+    with services.database.read() as session:
+        found = [(name, find_store_by_name(session, project_id, name)) for name in alias.vector_stores]
+    missing = [name for name, store in found if store is None]
+    if missing:
+        raise NotFound(f"The alias names the vector store {missing[0]!r}, which does not exist.", param="model")
+    return FileSearch(store_ids=tuple(store.id for _, store in found if store is not None))
+
+
+def _grounded(services: Services, project_id: str, turn: Turn, search: FileSearch) -> Turn:
+    alias = turn.route.alias or AliasSettings(model=turn.route.model_id)
+    options = search.options or SearchOptions(max_results=alias.max_num_results or services.settings.max_num_results)
+    tokenizer = services.embedder.tokenizer
+    asking = Asking(
+        search=lambda question: services.searching.search(project_id, search.store_ids, question, options),
+        templates=services.templates,
+        count_tokens=lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
+        prompt=alias.prompt,
+        context_tokens=services.settings.context_tokens,
+        generator=_EngineGenerator(turn.route.engine) if turn.route.generative else None,
+    )
+    question, conversation = _question(turn.request.messages)
+    grounding = ground(question, asking=asking, conversation=conversation)
+    messages = _instructed(turn.request.messages, grounding)
+    request = replace(turn.request, messages=messages, grounding=grounding)
+    return replace(turn, route=_able(services, project_id, turn, grounding), request=request)
+
+
+def _able(services: Services, project_id: str, turn: Turn, grounding: Grounding) -> Route:
+    """With nothing found there is nothing to write from: loam refuses by itself, and no model is left to guess."""
+    shaped = turn.request.params.keys() & {"tools", "response_format"}
+    return turn.route if grounding.sources or shaped else services.router.resolve(project_id, EXTRACTIVE)
+
+
+def _question(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[Message]]:
+    """Give the last thing the user said, and the turns before it."""
+    last = _last_user(messages)
+    question = "\n".join(texts_of(messages[last])).strip() if last is not None else ""
+    if not question:
+        raise BadRequest("There is no question: to search documents, one message must be the user's.", param="messages")
+    earlier = [message for message in messages[:last] if message["role"] in ("user", "assistant")]
+    return question, [Message(message["role"], "\n".join(texts_of(message))) for message in earlier]
+
+
+def _last_user(messages: Sequence[Mapping[str, Any]]) -> int | None:
+    return max((place for place, message in enumerate(messages) if message["role"] == "user"), default=None)
+
+
+def _instructed(messages: Sequence[Mapping[str, Any]], grounding: Grounding) -> tuple[Mapping[str, Any], ...]:
+    """Put the rendered prompt where its role says: after the caller's system messages, or as the question."""
+    if grounding.role == "user":
+        last = _last_user(messages)
+        return tuple(
+            _asking(message, grounding.instructions) if place == last else message
+            for place, message in enumerate(messages)
+        )
+    first = next((place for place, one in enumerate(messages) if one["role"] not in ("system", "developer")), 0)
+    instructions = {"role": "system", "content": grounding.instructions}
+    return (*messages[:first], instructions, *messages[first:])
+
+
+def _asking(message: Mapping[str, Any], text: str) -> Mapping[str, Any]:
+    content = message["content"]
+    others = [part for part in content if part.get("type") != "text"] if isinstance(content, list) else []
+    return {**message, "content": [{"type": "text", "text": text}, *others] if others else text}
+
+
+@dataclass(frozen=True, slots=True)
+class _EngineGenerator:
+    """Lets the synchronous steps of grounding, in their worker thread, ask an engine of the event loop."""
+
+    engine: Engine
+    sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0})
+
+    def generate(self, messages: Sequence[Message], *, max_tokens: int) -> str:
+        from rag.errors import GeneratorFailed
+
+        wire = tuple({"role": message.role, "content": message.content} for message in messages)
+        request = ChatRequest(messages=wire, params={"max_completion_tokens": max_tokens, **self.sampling})
+        try:
+            completion = anyio.from_thread.run(self.engine.chat, request)
+        except ServiceError as exc:
+            raise GeneratorFailed(f"The {self.engine.name} engine did not rewrite the question.") from exc
+        return str(completion["choices"][0].get("message", {}).get("content") or "")

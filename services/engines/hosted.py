@@ -1,0 +1,178 @@
+"""Engines behind somebody else's API: Groq and whatever else speaks OpenAI's chat completions.
+
+One pooled client forwards; the vendors' SDKs are kept off this path (a hop through one costs 2 ms)
+and check it in the tests instead. A request is tried again only while nothing of an answer has come.
+"""
+
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx
+from pydantic import SecretStr
+
+from services.engines.engine import ChatRequest
+from services.engines.pool import ClientPool
+from services.engines.sse import EventDecoder
+from services.engines.upstream_errors import Failed, failure_of, refusal_of
+from services.errors import ServiceError, UpstreamFailed
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 10.0
+LONGEST_WAIT_S = 8.0
+"""An upstream that asks for a longer pause than this is not waited for: the caller is told instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """Where a hosted model is, and what its API takes.
+
+    `supports` are the parameters accepted from callers, `forwards` those of them that the API knows:
+    the others change nothing of what is promised and are left out. `key_hint` says where the key
+    comes from, for messages; the key itself is in none.
+    """
+
+    engine: str
+    url: str
+    model: str
+    key: SecretStr | None
+    key_hint: str
+    timeout_s: float
+    retries: int
+    supports: frozenset[str]
+    forwards: frozenset[str]
+
+
+class Hosted:
+    """Forwards chat completions to an upstream and gives back what comes, field for field."""
+
+    def __init__(
+        self, upstream: Upstream, pool: ClientPool, pause: Callable[[float], Awaitable[None]] = anyio.sleep
+    ) -> None:
+        self._upstream = upstream
+        self._pool = pool
+        self._pause = pause
+
+    @property
+    def name(self) -> str:
+        return self._upstream.engine
+
+    @property
+    def supports(self) -> frozenset[str]:
+        return self._upstream.supports
+
+    async def chat(self, request: ChatRequest) -> dict[str, Any]:
+        async with self._answered(self._body(request, stream=False)) as response:
+            received = await response.aread()
+        completion = _object(received, self._upstream)
+        if not completion["choices"]:
+            raise UpstreamFailed(f"{self._upstream.engine} gave a completion without choices.", code="upstream_invalid")
+        return completion
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[dict[str, Any]]:
+        finished = False
+        async with self._answered(self._body(request, stream=True)) as response:
+            async for data in _events(response):
+                if data == "[DONE]":
+                    return
+                chunk = _object(data, self._upstream)
+                finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
+                yield chunk
+        if not finished:
+            raise UpstreamFailed(f"{self._upstream.engine} ended its stream early.", code="upstream_interrupted")
+
+    def _body(self, request: ChatRequest, *, stream: bool) -> bytes:
+        params = {name: value for name, value in request.params.items() if name in self._upstream.forwards}
+        messages = [_without_annotations(message) for message in request.messages]
+        body = {"messages": messages, "model": self._upstream.model, **params}
+        return json.dumps(body | {"stream": True} if stream else body).encode()
+
+    @asynccontextmanager
+    async def _answered(self, body: bytes) -> AsyncIterator[httpx.Response]:
+        """Give the response once its status is known to be good; it is closed on the way out, read or not."""
+        response = await self._send(body)
+        try:
+            yield response
+        except httpx.HTTPError as exc:
+            raise failure_of(exc, self._upstream.engine, self._upstream.timeout_s).error from exc
+        finally:
+            await response.aclose()
+
+    async def _send(self, body: bytes) -> httpx.Response:
+        for attempt in range(self._upstream.retries + 1):
+            try:
+                return await self._attempt(body)
+            except Failed as failed:
+                wait_s = failed.wait_s(attempt)
+                last = attempt == self._upstream.retries or not failed.retryable or wait_s > LONGEST_WAIT_S
+                log.warning(
+                    "upstream_failed engine=%s model=%s attempt=%d retrying=%s code=%s",
+                    self._upstream.engine, self._upstream.model, attempt + 1, not last, failed.error.code,
+                )  # fmt: skip
+                if last:
+                    raise failed.error from failed.__cause__
+                await self._pause(wait_s)
+        raise AssertionError("the last attempt either answers or raises")
+
+    async def _attempt(self, body: bytes) -> httpx.Response:
+        upstream = self._upstream
+        client = self._pool.client()
+        timeout = httpx.Timeout(upstream.timeout_s, connect=min(CONNECT_TIMEOUT_S, upstream.timeout_s))
+        request = client.build_request("POST", upstream.url, content=body, headers=self._headers(), timeout=timeout)
+        try:
+            response = await client.send(request, stream=True)
+            if response.status_code == httpx.codes.OK:
+                return response
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        except httpx.HTTPError as exc:
+            raise failure_of(exc, upstream.engine, upstream.timeout_s) from exc
+        raise refusal_of(response, upstream.engine, upstream.key, upstream.key_hint)
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        if self._upstream.key is not None:
+            headers["authorization"] = f"Bearer {self._upstream.key.get_secret_value()}"
+        return headers
+
+
+async def _events(response: httpx.Response) -> AsyncIterator[str]:
+    decoder = EventDecoder()
+    async for received in response.aiter_bytes():
+        for data in decoder.feed(received):
+            yield data
+    for data in decoder.finish():
+        yield data
+
+
+def _object(text: str | bytes, upstream: Upstream) -> dict[str, Any]:
+    """Read a completion or a chunk of one. Raises UpstreamFailed for anything else, and for an error in its place."""
+    try:
+        value: Any = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise UpstreamFailed(f"{upstream.engine} sent something that is not JSON.", code="upstream_invalid") from exc
+    if isinstance(value, dict) and value.get("error"):
+        raise _reported(value["error"], upstream)
+    completion: dict[str, Any] = value if isinstance(value, dict) else {"choices": None}
+    choices = completion.setdefault("choices", [])
+    if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+        raise UpstreamFailed(f"{upstream.engine} sent JSON that is not a chat completion.", code="upstream_invalid")
+    return completion
+
+
+def _reported(error: object, upstream: Upstream) -> ServiceError:
+    message = error.get("message") if isinstance(error, Mapping) else None
+    said = f": {message}" if isinstance(message, str) else "."
+    return UpstreamFailed(f"{upstream.engine} failed while it answered{said}", code="upstream_interrupted")
+
+
+def _without_annotations(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Leave out what clients send back with an earlier answer of ours and upstreams refuse."""
+    return {name: value for name, value in message.items() if name != "annotations"}

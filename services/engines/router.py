@@ -1,0 +1,154 @@
+"""From the model that a request names to the engine that answers.
+
+A name is looked for among: `default`, loam's own engines, the models and aliases of `loam.yaml`, the
+models added by `loam models add`, and, where Groq is on, `groq/` before any of Groq's own names.
+`loam.yaml` wins over what was added.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from services.engines.engine import Engine
+from services.errors import BadRequest, InvalidSettings, NotFound
+from services.settings import AliasSettings, ModelSettings, Settings
+from services.storage.database import Database
+from services.storage.models import find_model, list_models
+from services.storage.tables import ModelRow
+
+if TYPE_CHECKING:
+    from services.engines.pool import ClientPool
+
+DEFAULT = "default"
+EXTRACTIVE = "extractive"
+GROQ_PREFIX = "groq/"
+
+Kind: TypeAlias = Literal["engine", "model", "alias", "embedder"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Where a request goes: `model_id` is the generator that answers, whatever name was asked for.
+
+    A `generative` engine writes words of its own; the other kind quotes and cites by itself.
+    """
+
+    model_id: str
+    engine: Engine
+    generative: bool
+    alias: AliasSettings | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model as `/v1/models` lists it; `parent` is the model that an alias stands for."""
+
+    id: str
+    kind: Kind
+    engine: str
+    created: int
+    parent: str | None = None
+
+
+class Router:
+    """Knows every model. Hosted engines share its pool of connections; `aclose` closes them."""
+
+    def __init__(self, settings: Settings, database: Database, extractive: Engine) -> None:
+        self._settings = settings
+        self._database = database
+        self._extractive = extractive
+        self._declared = {model.id: model for model in settings.models}
+        self._pool: ClientPool | None = None
+        self._started = int(time.time())
+
+    def resolve(self, project_id: str, model_id: str) -> Route:
+        """Give the engine for a model's name. Raises NotFound, and BadRequest for one that cannot chat."""
+        name = self._settings.default if model_id == DEFAULT else model_id
+        alias = self._settings.aliases.get(name)
+        if alias is None:
+            return self._generator(project_id, name)
+        target = self._settings.default if alias.model == DEFAULT else alias.model
+        route = self._generator(project_id, target)
+        return Route(model_id=route.model_id, engine=route.engine, generative=route.generative, alias=alias)
+
+    def models(self, project_id: str) -> list[ServedModel]:
+        """Give every model that can be named, those of loam first."""
+        with self._database.read() as session:
+            added = list_models(session, project_id)
+        listed = {model.id: model for model in self._configured()}
+        for row in added:
+            known = ServedModel(id=row.id, kind="model", engine=row.engine, created=row.created_at)
+            listed.setdefault(row.id, known)
+        return list(listed.values())
+
+    def model(self, project_id: str, model_id: str) -> ServedModel:
+        """Give one model by its name. Raises NotFound."""
+        for served in self.models(project_id):
+            if served.id == model_id:
+                return served
+        route = self.resolve(project_id, model_id)
+        kind: Kind = "alias" if model_id == DEFAULT else "model"
+        parent = route.model_id if kind == "alias" else None
+        return ServedModel(id=model_id, kind=kind, engine=route.engine.name, created=self._started, parent=parent)
+
+    def taken(self) -> set[str]:
+        """Give the names that no added model may have."""
+        return {DEFAULT, *(model.id for model in self._configured())}
+
+    async def aclose(self) -> None:
+        if self._pool is not None:
+            await self._pool.aclose()
+
+    def _configured(self) -> Iterator[ServedModel]:
+        settings, created = self._settings, self._started
+        yield ServedModel(id=EXTRACTIVE, kind="engine", engine=EXTRACTIVE, created=created)
+        yield ServedModel(id=settings.embedder, kind="embedder", engine="embedder", created=created)
+        for model in settings.models:
+            yield ServedModel(id=model.id, kind="model", engine=model.engine, created=created)
+        for name, alias in settings.aliases.items():
+            yield ServedModel(id=name, kind="alias", engine="alias", created=created, parent=alias.model)
+
+    def _generator(self, project_id: str, model_id: str) -> Route:
+        if model_id == EXTRACTIVE:
+            return Route(model_id=model_id, engine=self._extractive, generative=False)
+        if model_id == self._settings.embedder:
+            raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
+        model = self._declared.get(model_id) or self._added(project_id, model_id) or _undeclared(model_id)
+        if model is None:
+            raise NotFound(
+                f"The model {model_id!r} does not exist: GET /v1/models lists those that do.",
+                param="model",
+                code="model_not_found",
+            )
+        if model.engine == EXTRACTIVE:
+            return Route(model_id=model_id, engine=self._extractive, generative=False)
+        return Route(model_id=model_id, engine=self._hosted(model), generative=True)
+
+    def _hosted(self, model: ModelSettings) -> Engine:
+        # Imported here, so that asking the extractive engine does not wait for an HTTP client to load.
+        from services.engines.hosted import Hosted
+        from services.engines.pool import ClientPool
+        from services.engines.upstreams import upstream_of
+
+        self._pool = self._pool or ClientPool()
+        return Hosted(upstream_of(model, self._settings), self._pool)
+
+    def _added(self, project_id: str, model_id: str) -> ModelSettings | None:
+        with self._database.read() as session:
+            row = find_model(session, project_id, model_id)
+        return None if row is None else _settings_of(row)
+
+
+def _undeclared(model_id: str) -> ModelSettings | None:
+    source = model_id.removeprefix(GROQ_PREFIX)
+    return ModelSettings(id=model_id, engine="groq", source=source) if source not in ("", model_id) else None
+
+
+def _settings_of(row: ModelRow) -> ModelSettings:
+    try:
+        return ModelSettings.model_validate({"id": row.id, "engine": row.engine, "source": row.source, **row.options})
+    except ValueError as exc:
+        raise InvalidSettings(
+            f"The model {row.id!r} cannot be used as it was added: remove it and add it again."
+        ) from exc
