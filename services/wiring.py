@@ -1,6 +1,8 @@
 """The composition root: settings in, the parts of the service out, each made when first used."""
 
 import logging
+import math
+import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from rag.ports import Embedder
     from services.engines.router import Router
     from services.ingestion import Ingestion
+    from services.jobs.worker import Worker
     from services.search import Searching
 
 log = logging.getLogger(__name__)
@@ -45,7 +48,7 @@ class Services:
     def ingestion(self) -> "Ingestion":
         from services.ingestion import Ingestion
 
-        return Ingestion(self.database, self.blobs)
+        return Ingestion(self.database, self.blobs, max_file_bytes=self.settings.max_file_bytes)
 
     @cached_property
     def router(self) -> "Router":
@@ -53,6 +56,26 @@ class Services:
         from services.engines.router import Router
 
         return Router(self.settings, self.database, Extractive(lambda: self.embedder, self.templates))
+
+    def new_worker(self) -> "Worker":
+        """Give a worker that is woken by this process's ingestion."""
+        from rag.parse import ParseLimits
+        from services.jobs.tasks import IngestTask
+        from services.jobs.worker import Worker
+
+        limits = ParseLimits(
+            file_bytes=self.settings.max_file_bytes,
+            seconds=math.ceil(self.settings.parse_timeout_s),
+            memory_bytes=self.settings.parse_memory_bytes,
+        )
+        task = IngestTask(self.database, self.blobs, lambda: self.embedder, limits)
+        return Worker(self.database, [task], self.ingestion.bell)
+
+    def start_worker(self, stop: threading.Event) -> threading.Thread:
+        """Run a worker beside the caller until `stop` is set."""
+        thread = threading.Thread(target=self.new_worker().run_forever, args=(stop,), name="worker")
+        thread.start()
+        return thread
 
     def close(self) -> None:
         """Let go of what is held; nothing waits in memory to be saved."""

@@ -6,6 +6,8 @@ import pytest
 from services.settings import Settings
 from services.storage.database import Database
 from services.storage.projects import ensure_default_project
+from services.wiring import Services, open_services
+from tests.fakes.embedder import WordEmbedder
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -37,3 +39,12 @@ def database(home: Path) -> Iterator[Database]:
     ensure_default_project(database)
     yield database
     database.close()
+
+
+@pytest.fixture
+def services(settings: Settings) -> Iterator[Services]:
+    """All parts over a new home, with an embedder that needs no model."""
+    services = open_services(settings)
+    services.embedder = WordEmbedder()
+    yield services
+    services.close()

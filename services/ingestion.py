@@ -1,0 +1,245 @@
+"""Putting files into vector stores: what is new or changed becomes a job, what is not stays as it is.
+
+A document is known by (store, file id) over HTTP and by (store, absolute path) by CLI. Adding one
+that is being ingested joins the live job; the bytes that came last are those that stay.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from enum import Enum
+from itertools import islice
+from typing import Any, BinaryIO
+
+from sqlalchemy import event, select
+from sqlalchemy.orm import Session
+
+from rag.chunk import ChunkingStrategy
+from rag.types import AttributeValue
+from services.errors import BadRequest, NotFound
+from services.folders import FoundFile, printable
+from services.jobs import queue
+from services.jobs.job import INGEST
+from services.storage.attributes import write_attributes
+from services.storage.blobs import Blob, Blobs, discard_unused
+from services.storage.database import Database
+from services.storage.documents import add_document_row, add_file_row, fail_document, find_document
+from services.storage.tables import DocumentRow, FileRow, FileStatus
+from services.storage.vector_stores import note_activity
+
+# Files of a folder that are recorded in one transaction.
+GROUP_FILES = 64
+READ_BYTES = 1024 * 1024
+# In place of the sha256 of a file that was refused before its bytes were kept.
+NOT_KEPT = ""
+
+
+class Outcome(Enum):
+    QUEUED = "queued"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Added:
+    """What became of a path: the job to wait for, or the reason why there is none."""
+
+    file: FoundFile
+    file_id: str
+    outcome: Outcome
+    job_id: str | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    file: FoundFile
+    blob: Blob | None
+    problem: str | None = None
+
+
+class _Unreadable(Exception):
+    """Why a path cannot be ingested."""
+
+
+class Ingestion:
+    """Adds files to stores. `bell` is rung when there is a new job, for a worker of this process."""
+
+    def __init__(self, database: Database, blobs: Blobs, *, max_file_bytes: int) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._max_file_bytes = max_file_bytes
+        self.bell = threading.Event()
+
+    def add_file(
+        self,
+        session: Session,
+        project_id: str,
+        store_id: str,
+        file_id: str,
+        *,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        chunking: ChunkingStrategy | None = None,
+        batch_id: str | None = None,
+    ) -> DocumentRow:
+        """Add an uploaded file to a store, in the caller's transaction. Raises NotFound."""
+        file = session.scalar(select(FileRow).where(FileRow.project_id == project_id, FileRow.id == file_id))
+        if file is None:
+            raise NotFound(f"No such File object: {file_id!r}.", param="file_id")
+        document = find_document(session, store_id, file_id)
+        if document is None:
+            document = add_document_row(session, store_id, file_id, file)
+        document.batch_id = batch_id
+        if attributes is not None:
+            write_attributes(session, document, attributes)
+        if not _is_current(document, file.sha256, file.filename, chunking):
+            self._enqueue(session, document, file.filename, chunking)
+        note_activity(session, store_id, int(time.time()))
+        return document
+
+    def add_paths(
+        self,
+        project_id: str,
+        store_id: str,
+        files: Iterable[FoundFile],
+        *,
+        chunking: ChunkingStrategy | None = None,
+        owner: str | None = None,
+    ) -> Iterator[Added]:
+        """Add files of this machine to a store, a group a transaction; `owner` alone does the jobs while it lives."""
+        remaining = iter(files)
+        while group := list(islice(remaining, GROUP_FILES)):
+            hashes = self._current_hashes(store_id, group)
+            kept = [self._keep(file, hashes.get(printable(file.path))) for file in group]
+            unnamed: set[str] = set()
+            with self._database.write() as session:
+                added = [self._add_path(session, project_id, store_id, one, chunking, owner, unnamed) for one in kept]
+                note_activity(session, store_id, int(time.time()))
+            discard_unused(self._database, self._blobs, unnamed - {NOT_KEPT})
+            yield from added
+
+    def cancel(self, session: Session, document: DocumentRow) -> None:
+        """Stop a document's ingestion; from here on nothing of it is written. One that has ended stays as it is."""
+        if document.status == FileStatus.IN_PROGRESS:
+            queue.cancel(session, INGEST, str(document.seq))
+            document.status = FileStatus.CANCELLED
+
+    def retry(self, session: Session, document: DocumentRow) -> None:
+        """Ingest a document again that failed or was cancelled. Raises BadRequest when its bytes were not kept."""
+        file = session.scalars(select(FileRow).where(FileRow.id == document.file_id)).one()
+        if file.sha256 == NOT_KEPT:
+            raise BadRequest(f"The bytes of {document.filename!r} were not kept. Ingest the file again.")
+        if document.status in (FileStatus.FAILED, FileStatus.CANCELLED):
+            self._enqueue(session, document, document.filename, _strategy(document.chunking))
+
+    def _enqueue(
+        self,
+        session: Session,
+        document: DocumentRow,
+        filename: str,
+        chunking: ChunkingStrategy | None,
+        owner: str | None = None,
+    ) -> str:
+        document.filename = filename
+        document.chunking = None if chunking is None else asdict(chunking)
+        document.status = FileStatus.IN_PROGRESS
+        document.error_code = document.error_message = None
+        job_id = queue.enqueue(session, document.project_id, INGEST, str(document.seq), owner=owner)
+        event.listen(session, "after_commit", lambda _session: self.bell.set(), once=True)
+        return job_id
+
+    def _current_hashes(self, store_id: str, files: Iterable[FoundFile]) -> dict[str, str]:
+        """The hashes of the bytes that are searchable now, by source."""
+        sources = [printable(file.path) for file in files]
+        done = select(DocumentRow.source, DocumentRow.chunked_sha256).where(
+            DocumentRow.store_id == store_id,
+            DocumentRow.source.in_(sources),
+            DocumentRow.status == FileStatus.COMPLETED,
+            DocumentRow.chunked_sha256.is_not(None),
+        )
+        with self._database.read() as session:
+            return {source: sha256 or "" for source, sha256 in session.execute(done)}
+
+    def _keep(self, file: FoundFile, current_sha256: str | None) -> _Kept:
+        """Keep a file's bytes; those that are searchable already are only compared."""
+        try:
+            if file.problem:
+                raise _Unreadable(file.problem)
+            with file.path.open("rb") as opened:
+                if current_sha256 and hashlib.file_digest(opened, "sha256").hexdigest() == current_sha256:
+                    return _Kept(file=file, blob=Blob(sha256=current_sha256, size_bytes=opened.tell()))
+                opened.seek(0)
+                return _Kept(file=file, blob=self._blobs.put(self._parts(opened)))
+        except OSError as exc:
+            return _Kept(file=file, blob=None, problem=f"{file.name!r} cannot be read: {exc.strerror}.")
+        except _Unreadable as exc:
+            return _Kept(file=file, blob=None, problem=f"{file.name!r} {exc}.")
+
+    def _parts(self, opened: BinaryIO) -> Iterator[bytes]:
+        if os.fstat(opened.fileno()).st_size > self._max_file_bytes:
+            raise _Unreadable(self._too_large)
+        size_bytes = 0
+        while part := opened.read(READ_BYTES):
+            size_bytes += len(part)
+            if size_bytes > self._max_file_bytes:  # It grew.
+                raise _Unreadable(self._too_large)
+            yield part
+
+    @property
+    def _too_large(self) -> str:
+        return f"is over the limit of {self._max_file_bytes} bytes: split it, or raise LOAM_MAX_FILE_BYTES"
+
+    def _add_path(
+        self,
+        session: Session,
+        project_id: str,
+        store_id: str,
+        kept: _Kept,
+        chunking: ChunkingStrategy | None,
+        owner: str | None,
+        unnamed: set[str],
+    ) -> Added:
+        name, source = kept.file.name, printable(kept.file.path)
+        blob = kept.blob or Blob(sha256=NOT_KEPT, size_bytes=0)
+        document = find_document(session, store_id, source)
+        if document is None:
+            file = add_file_row(session, project_id, name, sha256=blob.sha256, size_bytes=blob.size_bytes)
+            document = add_document_row(session, store_id, source, file)
+        elif kept.blob and _is_current(document, blob.sha256, name, chunking):
+            return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.UNCHANGED)
+        elif (before := _rename_bytes(session, document, name, blob)) != blob.sha256:
+            unnamed.add(before)
+        if kept.problem:
+            queue.cancel(session, INGEST, str(document.seq))
+            fail_document(session, document.seq, "invalid_file", kept.problem)
+            return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.FAILED, problem=kept.problem)
+        if not self._blobs.exists(blob.sha256):
+            # Removed between being put and being named here, with the last other file of these bytes.
+            self._blobs.put(kept.file.path.read_bytes())
+        job_id = self._enqueue(session, document, name, chunking, owner)
+        return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.QUEUED, job_id=job_id)
+
+
+def _rename_bytes(session: Session, document: DocumentRow, name: str, blob: Blob) -> str:
+    """Let the document's file stand for other bytes; give the sha256 of those before."""
+    file = session.scalars(select(FileRow).where(FileRow.id == document.file_id)).one()
+    before = file.sha256
+    file.filename, file.sha256, file.size_bytes = name, blob.sha256, blob.size_bytes
+    return before
+
+
+def _is_current(document: DocumentRow, sha256: str, filename: str, chunking: ChunkingStrategy | None) -> bool:
+    """Tell whether what is searchable is of these bytes, so named and so cut."""
+    return (
+        document.status == FileStatus.COMPLETED
+        and document.chunked_sha256 == sha256
+        and document.filename == filename
+        and _strategy(document.chunking) == chunking
+    )
+
+
+def _strategy(stored: Mapping[str, Any] | None) -> ChunkingStrategy | None:
+    return None if stored is None else ChunkingStrategy(**stored)

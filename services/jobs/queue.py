@@ -1,0 +1,164 @@
+"""The queue: jobs put in, claimed in one statement, and let go again, each in the caller's transaction.
+
+A claim is a lease: its owner renews it while it lives, and whoever finds it lapsed, or its owner
+dead, takes the job back. The token that grows with each claim fences off an owner that comes late.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Update, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from services.ids import JOB, new_id
+from services.jobs.job import LIVE, Job, sources_of
+from services.storage.tables import JobRow, JobState
+
+LEASE_S = 60.0
+
+_JOB = (JobRow.seq, JobRow.id, JobRow.project_id, JobRow.kind, JobRow.subject, JobRow.attempts, JobRow.token)
+
+
+def enqueue(session: Session, project_id: str, kind: str, subject: str, *, owner: str | None = None) -> str:
+    """Give the id of the subject's live job, made if there is none; for `owner` alone while that lives."""
+    live = session.scalar(select(JobRow.id).where(_of(kind, subject), JobRow.state.in_(LIVE)))
+    if live is not None:
+        return live
+    job_id = new_id(JOB)
+    session.execute(
+        insert(JobRow).values(
+            id=job_id,
+            project_id=project_id,
+            kind=kind,
+            subject=subject,
+            owner=owner,
+            lease_until=None if owner is None else time.time() + LEASE_S,
+            created_at=int(time.time()),
+        )
+    )
+    return job_id
+
+
+def waiting(session: Session, kind: str, owner: str) -> bool:
+    """Tell whether there is something for this owner to claim."""
+    return session.scalar(select(JobRow.seq).where(_claimable(kind, owner)).limit(1)) is not None
+
+
+def claim(session: Session, kind: str, owner: str, limit: int) -> list[Job]:
+    """Claim up to `limit` new jobs, oldest first; if there are none, one that was tried before.
+
+    What was tried before is claimed alone, so that a job which kills its worker takes no other with it.
+    """
+    new = _claim(session, owner, limit, _claimable(kind, owner), JobRow.attempts == 0)
+    return new or _claim(session, owner, 1, _claimable(kind, owner))
+
+
+def holds(session: Session, job: Job) -> bool:
+    """Tell whether a claim still stands: neither cancelled nor taken over. Ask in the transaction that writes."""
+    return session.scalar(select(JobRow.seq).where(_held(job))) is not None
+
+
+def finish(session: Session, job: Job, state: JobState, error: str | None = None) -> None:
+    """End a job; without effect if the claim does not stand."""
+    session.execute(_move(state).where(_held(job)).values(error=error))
+
+
+def release(session: Session, job: Job) -> None:
+    """Put a job back as if it had not been claimed; without effect if the claim does not stand."""
+    session.execute(_move(JobState.QUEUED).where(_held(job)).values(attempts=JobRow.attempts - 1))
+
+
+def try_again(session: Session, job: Job, error: str, *, delay_s: float = 0.0) -> None:
+    """Put a job back after an attempt that failed; without effect if the claim does not stand."""
+    again = _move(JobState.QUEUED).where(_held(job))
+    session.execute(again.values(error=error, not_before=time.time() + delay_s))
+
+
+def cancel(session: Session, kind: str, subject: str) -> None:
+    """Cancel the subject's live job, if there is one; a worker that has it finds its claim gone."""
+    session.execute(_move(JobState.CANCELLED).where(_of(kind, subject)))
+
+
+def has_jobs(session: Session, owner: str) -> bool:
+    """Tell whether an owner holds jobs or some are kept for it."""
+    mine = select(JobRow.seq).where(JobRow.owner == owner, JobRow.state.in_(LIVE))
+    return session.scalar(mine.limit(1)) is not None
+
+
+def renew(session: Session, owner: str) -> None:
+    """Prolong the leases of all that an owner holds or that is kept for it."""
+    mine = update(JobRow).where(JobRow.owner == owner, JobRow.state.in_(LIVE))
+    session.execute(mine.values(lease_until=time.time() + LEASE_S))
+
+
+def lost(session: Session, is_dead: Callable[[str], bool]) -> list[str]:
+    """Give the owners of live jobs whose process has ended or whose lease has lapsed."""
+    leases = session.execute(
+        select(JobRow.owner, func.min(JobRow.lease_until))
+        .where(JobRow.state.in_(LIVE), JobRow.owner.is_not(None))
+        .group_by(JobRow.owner)
+    )
+    now = time.time()
+    return [owner for owner, until in leases if owner and ((until or 0.0) < now or is_dead(owner))]
+
+
+def free(session: Session, owner: str) -> None:
+    """Let everyone claim what was kept for an owner."""
+    session.execute(
+        update(JobRow)
+        .where(JobRow.owner == owner, JobRow.state == JobState.QUEUED)
+        .values(owner=None, lease_until=None)
+    )
+
+
+def held_by(session: Session, owner: str) -> list[Job]:
+    """Give the jobs that an owner has claimed and not finished."""
+    held = session.execute(select(*_JOB).where(JobRow.owner == owner, JobRow.state == JobState.RUNNING))
+    return [_job(row) for row in held]
+
+
+def live_ids(session: Session) -> set[str]:
+    """Give the ids of all jobs that have not ended."""
+    return set(session.scalars(select(JobRow.id).where(JobRow.state.in_(LIVE))))
+
+
+def _claim(session: Session, owner: str, limit: int, *wanted: ColumnElement[bool]) -> list[Job]:
+    oldest = select(JobRow.seq).where(*wanted).order_by(JobRow.seq).limit(limit).with_for_update(skip_locked=True)
+    claimed = session.execute(
+        update(JobRow)
+        .where(JobRow.seq.in_(oldest))
+        .values(
+            state=JobState.RUNNING,
+            owner=owner,
+            lease_until=time.time() + LEASE_S,
+            token=JobRow.token + 1,
+            attempts=JobRow.attempts + 1,
+        )
+        .returning(*_JOB)
+    )
+    return sorted((_job(row) for row in claimed), key=lambda job: job.seq)
+
+
+def _claimable(kind: str, owner: str) -> ColumnElement[bool]:
+    mine = or_(JobRow.owner.is_(None), JobRow.owner == owner)
+    return (JobRow.state == JobState.QUEUED) & (JobRow.kind == kind) & (JobRow.not_before <= time.time()) & mine
+
+
+def _move(target: JobState) -> Update:
+    """Change the state of those jobs from which the transition is allowed."""
+    ended = target not in LIVE
+    moved = update(JobRow).where(JobRow.state.in_(sources_of(target)))
+    return moved.values(state=target, owner=None, lease_until=None, finished_at=int(time.time()) if ended else None)
+
+
+def _of(kind: str, subject: str) -> ColumnElement[bool]:
+    return (JobRow.kind == kind) & (JobRow.subject == subject)
+
+
+def _held(job: Job) -> ColumnElement[bool]:
+    return (JobRow.seq == job.seq) & (JobRow.token == job.token) & (JobRow.state == JobState.RUNNING)
+
+
+def _job(row: Row[*tuple[Any, ...]]) -> Job:
+    return Job(**row._mapping)

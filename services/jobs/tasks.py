@@ -1,0 +1,231 @@
+"""What a worker does with jobs of each kind. So far there is one: the ingestion of documents."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+from typing import Protocol, TypeAlias
+
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from rag.chunk import AUTO, ChunkingStrategy
+from rag.errors import EmbedderMismatch, RagError
+from rag.ingest import Ingested, Rejected, Source, ingest
+from rag.parse import ParseLimits, parse
+from rag.ports import Embedder
+from rag.types import Document
+from services.jobs import queue
+from services.jobs.job import INGEST, Finished, Job, Stopped
+from services.storage.blobs import Blobs
+from services.storage.database import Database
+from services.storage.documents import VectorsGone, fail_document, store_version
+from services.storage.tables import DocumentRow, FileRow, JobState, VectorStoreRow
+from services.storage.vectors import SqlVectorCache
+
+BATCH_FILES = 64
+BACKOFF_S = 1.0
+FLOAT_BYTES = 4
+
+log = logging.getLogger(__name__)
+
+Report: TypeAlias = Callable[[Finished], None]
+
+
+class Task(Protocol):
+    """How jobs of one kind are done."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def batch(self) -> int:
+        """How many jobs are claimed at once, to be done together."""
+
+    def run(self, jobs: Sequence[Job], stopped: Callable[[], bool], report: Report) -> None:
+        """Do the jobs and finish each. Raises Stopped; what any error leaves unfinished is the caller's to settle."""
+
+    def failed(self, session: Session, job: Job, code: str, error: str) -> None:
+        """Show a job's failure where its subject is looked at, in the transaction that ends the job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Version:
+    """The bytes and the strategy that a version of a document is made of."""
+
+    filename: str
+    sha256: str
+    strategy: ChunkingStrategy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    job: Job
+    version: _Version
+    store_embedder: str
+
+
+_Outcome: TypeAlias = Ingested[_Work] | Rejected[_Work]
+
+
+class IngestTask:
+    """Reads, cuts and embeds documents in one stream, so that the embedder's batches are full."""
+
+    kind = INGEST
+    batch = BATCH_FILES
+
+    def __init__(self, database: Database, blobs: Blobs, embedder: Callable[[], Embedder], limits: ParseLimits) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._embedder = embedder
+        self._limits = limits
+
+    def run(self, jobs: Sequence[Job], stopped: Callable[[], bool], report: Report) -> None:
+        embedder = self._embedder()
+        by_project = sorted(jobs, key=lambda job: (job.project_id, job.seq))
+        for project_id, mine in groupby(by_project, key=lambda job: job.project_id):
+            self._run_project(project_id, list(mine), embedder, stopped, report)
+
+    def failed(self, session: Session, job: Job, code: str, error: str) -> None:
+        fail_document(session, int(job.subject), code, error)
+
+    def _run_project(
+        self, project_id: str, jobs: Sequence[Job], embedder: Embedder, stopped: Callable[[], bool], report: Report
+    ) -> None:
+        done: list[_Outcome] = []
+
+        def sources() -> Iterator[Source[_Work]]:
+            for work in self._works(jobs, report):
+                # `ingest` asks for another file when it has handed over all that it finished.
+                self._settle(done, embedder, report)
+                if stopped():
+                    raise Stopped
+                if work.store_embedder != embedder.name:
+                    done.append(Rejected(ref=work, error=_mismatch(work, embedder)))
+                elif self._is_held(work.job):
+                    yield self._source(work)
+
+        cache = SqlVectorCache(self._database, project_id)
+        for outcome in ingest(sources(), parse=self._parse, embedder=embedder, cache=cache):
+            done.append(outcome)
+        self._settle(done, embedder, report)
+
+    def _works(self, jobs: Sequence[Job], report: Report) -> Iterable[_Work]:
+        works = []
+        with self._database.read() as session:
+            for job in jobs:
+                found = _current(session, job)
+                works.append(None if found is None else _Work(job=job, version=found[1], store_embedder=found[2]))
+        gone = [job for job, work in zip(jobs, works, strict=True) if work is None]
+        if gone:
+            self._drop(gone, report)
+        return [work for work in works if work is not None]
+
+    def _source(self, work: _Work) -> Source[_Work]:
+        version = work.version
+        read = partial(self._blobs.read, version.sha256)
+        return Source(ref=work, filename=version.filename, read=read, strategy=version.strategy)
+
+    def _parse(self, content: bytes, filename: str) -> Document:
+        return parse(content, filename, limits=self._limits)
+
+    def _is_held(self, job: Job) -> bool:
+        with self._database.read() as session:
+            return queue.holds(session, job)
+
+    def _settle(self, done: list[_Outcome], embedder: Embedder, report: Report) -> None:
+        """Write what is finished, each document whole, and one commit for all."""
+        if not done:
+            return
+        with self._database.write() as session:
+            finished = [self._settle_one(session, outcome, embedder) for outcome in done]
+        done.clear()
+        for each in finished:
+            report(each)
+
+    def _settle_one(self, session: Session, outcome: _Outcome, embedder: Embedder) -> Finished:
+        job = outcome.ref.job
+        try:
+            with session.begin_nested():
+                return self._put_away(session, outcome, embedder)
+        except VectorsGone:
+            queue.release(session, job)
+            return Finished(job_id=job.id, state=JobState.QUEUED)
+        except DBAPIError:
+            raise  # Of the database, not of this document.
+        except Exception as exc:
+            log.exception("document_not_stored job_id=%s", job.id)
+            return try_again_or_fail(session, self, job, f"It could not be stored ({type(exc).__name__}).")
+
+    def _put_away(self, session: Session, outcome: _Outcome, embedder: Embedder) -> Finished:
+        job = outcome.ref.job
+        if not queue.holds(session, job):
+            return Finished(job_id=job.id, state=JobState.CANCELLED)
+        found = _current(session, job)
+        if found is None:
+            return _end(session, job, JobState.CANCELLED)
+        document, version, _ = found
+        if version != outcome.ref.version:
+            # Other bytes came in while these were read: the last ones are to stay.
+            queue.release(session, job)
+            return Finished(job_id=job.id, state=JobState.QUEUED)
+        if isinstance(outcome, Rejected):
+            return self._reject(session, job, outcome.error)
+        vector_bytes = embedder.dimensions * FLOAT_BYTES
+        store_version(session, document, outcome, sha256=version.sha256, vector_bytes=vector_bytes)
+        return _end(session, job, JobState.SUCCEEDED, chunks=len(outcome.chunks))
+
+    def _reject(self, session: Session, job: Job, error: RagError) -> Finished:
+        if error.retryable:
+            return try_again_or_fail(session, self, job, str(error))
+        return fail(session, self, job, str(error), code=error.code)
+
+    def _drop(self, jobs: Sequence[Job], report: Report) -> None:
+        """End jobs whose document has been deleted."""
+        with self._database.write() as session:
+            ended = [_end(session, job, JobState.CANCELLED) for job in jobs]
+        for each in ended:
+            report(each)
+
+
+def try_again_or_fail(session: Session, task: Task, job: Job, error: str, *, backoff_s: float = BACKOFF_S) -> Finished:
+    """Put a job back after an attempt that failed, later each time; after the last, let it fail."""
+    if not job.may_retry:
+        return fail(session, task, job, error)
+    queue.try_again(session, job, error, delay_s=backoff_s * 4 ** (job.attempts - 1))
+    return Finished(job_id=job.id, state=JobState.QUEUED, error=error)
+
+
+def fail(session: Session, task: Task, job: Job, error: str, *, code: str = RagError.code) -> Finished:
+    """End a job that is held, its subject told."""
+    task.failed(session, job, code, error)
+    return _end(session, job, JobState.FAILED, error=error)
+
+
+def _end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: str | None = None) -> Finished:
+    queue.finish(session, job, state, error)
+    return Finished(job_id=job.id, state=state, chunks=chunks, error=error)
+
+
+def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, str] | None:
+    """Give a job's document with what its next version is to be made of, and its store's embedder."""
+    row = session.execute(
+        select(DocumentRow, FileRow.sha256, VectorStoreRow.embedder)
+        .join(FileRow, FileRow.id == DocumentRow.file_id)
+        .join(VectorStoreRow, VectorStoreRow.id == DocumentRow.store_id)
+        .where(DocumentRow.seq == int(job.subject))
+    ).one_or_none()
+    if row is None:
+        return None
+    document, sha256, store_embedder = row
+    strategy = ChunkingStrategy(**document.chunking) if document.chunking else AUTO
+    return document, _Version(filename=document.filename, sha256=sha256, strategy=strategy), store_embedder
+
+
+def _mismatch(work: _Work, embedder: Embedder) -> EmbedderMismatch:
+    return EmbedderMismatch(
+        f"The vector store was made with the embedder {work.store_embedder!r}, not {embedder.name!r}.",
+        hint="Set LOAM_EMBEDDER to that one, or ingest into a new store.",
+    )

@@ -1,0 +1,115 @@
+"""A store's chunks as its indexes read them. Plain SQL: a start reads every chunk that is new."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, bindparam, select
+
+from rag.ports import Filter, IndexRow, Vectors
+from rag.types import AttributeValue, ChunkId, Passage
+from services.storage.attributes import matching_documents, read_attributes
+from services.storage.database import Database
+from services.storage.tables import ChunkRow, DocumentRow, DocumentTextRow, VectorRow, VectorStoreRow, WindowRow
+
+ROWS_PAGE = 500
+
+_REVISION = select(VectorStoreRow.revision).where(VectorStoreRow.id == bindparam("store_id"))
+_CHUNK_IDS = select(ChunkRow.id).where(ChunkRow.store_id == bindparam("store_id")).order_by(ChunkRow.id)
+_WITH_DOCUMENTS = (
+    select(ChunkRow.id, DocumentRow.filename, DocumentTextRow.title, ChunkRow.heading_path, ChunkRow.text)
+    .join(DocumentRow, DocumentRow.seq == ChunkRow.document_seq)
+    .join(DocumentTextRow, DocumentTextRow.document_seq == ChunkRow.document_seq)
+    .where(ChunkRow.store_id == bindparam("store_id"), ChunkRow.id.in_(bindparam("ids", expanding=True)))
+    .order_by(ChunkRow.id)
+)
+_PASSAGES = _WITH_DOCUMENTS.add_columns(
+    DocumentRow.file_id, ChunkRow.document_seq, ChunkRow.start, ChunkRow.end, ChunkRow.page
+)
+_VECTORS = (
+    select(WindowRow.chunk_id, VectorRow.vector)
+    .join(VectorRow, (VectorRow.project_id == WindowRow.project_id) & (VectorRow.key == WindowRow.vector_key))
+    .where(WindowRow.chunk_id.in_(bindparam("ids", expanding=True)))
+    .order_by(WindowRow.chunk_id, WindowRow.ordinal)
+)
+
+
+class SqlChunkSource:
+    """The searchable chunks of one store (`rag.ports.ChunkSource`); each call sees what is committed then."""
+
+    def __init__(self, database: Database, store_id: str) -> None:
+        self._database = database
+        self._store_id = store_id
+
+    def revision(self) -> int:
+        with self._database.engine.connect() as connection:
+            return int(connection.execute(_REVISION, {"store_id": self._store_id}).scalar() or 0)
+
+    def chunk_ids(self) -> NDArray[np.int64]:
+        with self._database.engine.connect() as connection:
+            found = connection.execute(_CHUNK_IDS, {"store_id": self._store_id}).scalars().all()
+        return np.array(found, dtype=np.int64)
+
+    def rows(self, chunk_ids: NDArray[np.int64]) -> Iterator[IndexRow]:
+        wanted = np.sort(chunk_ids).tolist()
+        for start in range(0, len(wanted), ROWS_PAGE):
+            # A page is read in one snapshot, and no transaction is open while the caller works on it.
+            with self._database.engine.connect() as connection:
+                page = self._page(connection, wanted[start : start + ROWS_PAGE])
+            yield from page
+
+    def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
+        with self._database.engine.connect() as connection:
+            rows = connection.execute(_PASSAGES, {"store_id": self._store_id, "ids": list(chunk_ids)}).all()
+            attributes = read_attributes(connection, {row.document_seq for row in rows})
+        return {ChunkId(row.id): _passage(row, attributes.get(row.document_seq, {})) for row in rows}
+
+    def matching(self, filters: Filter) -> NDArray[np.int64]:
+        documents = matching_documents(self._store_id, filters, self._database.engine.dialect.name)
+        statement = select(ChunkRow.id).where(ChunkRow.store_id == self._store_id, ChunkRow.document_seq.in_(documents))
+        with self._database.engine.connect() as connection:
+            return np.array(connection.execute(statement.order_by(ChunkRow.id)).scalars().all(), dtype=np.int64)
+
+    def _page(self, connection: Connection, ids: Sequence[int]) -> list[IndexRow]:
+        found = connection.execute(_VECTORS, {"ids": ids})
+        vectors = {
+            chunk_id: np.stack([decode_vector(row.vector) for row in windows])
+            for chunk_id, windows in groupby(found, key=lambda row: row.chunk_id)
+        }
+        rows = connection.execute(_WITH_DOCUMENTS, {"store_id": self._store_id, "ids": ids})
+        return [
+            IndexRow(
+                chunk_id=ChunkId(row.id),
+                title=row.title or row.filename,
+                heading_path=tuple(row.heading_path),
+                text=row.text,
+                vectors=vectors[row.id],
+            )
+            for row in rows
+            if row.id in vectors
+        ]
+
+
+def decode_vector(stored: bytes) -> Vectors:
+    return np.frombuffer(stored, dtype="<f4")
+
+
+def encode_vector(vector: Vectors) -> bytes:
+    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def _passage(row: Row[Any], attributes: Mapping[str, AttributeValue]) -> Passage:
+    return Passage(
+        chunk_id=ChunkId(row.id),
+        file_id=row.file_id,
+        filename=row.filename,
+        text=row.text,
+        start=row.start,
+        end=row.end,
+        page=row.page,
+        heading_path=tuple(row.heading_path),
+        title=row.title,
+        attributes=attributes,
+    )

@@ -1,0 +1,53 @@
+"""Vector stores."""
+
+import time
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from services.ids import VECTOR_STORE, new_id
+from services.storage.tables import VectorStoreRow
+
+DAY_S = 86_400
+
+
+def create_store(session: Session, project_id: str, *, name: str | None, embedder: str) -> VectorStoreRow:
+    """Make an empty store, to be searched with the embedder of that name."""
+    now = int(time.time())
+    row = VectorStoreRow(
+        id=new_id(VECTOR_STORE),
+        project_id=project_id,
+        name=name,
+        embedder=embedder,
+        created_at=now,
+        last_active_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return row
+
+
+def find_store(session: Session, project_id: str, store_id: str) -> VectorStoreRow | None:
+    mine = select(VectorStoreRow).where(VectorStoreRow.project_id == project_id)
+    return session.scalar(mine.where(VectorStoreRow.id == store_id))
+
+
+def find_store_by_name(session: Session, project_id: str, name: str) -> VectorStoreRow | None:
+    """Give the store of that id or, where there is none, the oldest of that name."""
+    mine = select(VectorStoreRow).where(VectorStoreRow.project_id == project_id, VectorStoreRow.name == name)
+    return find_store(session, project_id, name) or session.scalar(mine.order_by(VectorStoreRow.seq).limit(1))
+
+
+def expires_at(store: VectorStoreRow) -> int | None:
+    """When a store expires, counted from when it was last active."""
+    return None if store.expires_after_days is None else store.last_active_at + store.expires_after_days * DAY_S
+
+
+def is_expired(store: VectorStoreRow, now: int) -> bool:
+    expiry = expires_at(store)
+    return expiry is not None and expiry <= now
+
+
+def note_activity(session: Session, store_id: str, now: int) -> None:
+    """Remember when a store was last searched or added to."""
+    session.execute(update(VectorStoreRow).where(VectorStoreRow.id == store_id).values(last_active_at=now))

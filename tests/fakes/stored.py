@@ -1,0 +1,71 @@
+"""Rows put straight into a database, for tests of what reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+
+from rag.ingest import Ingested, vector_key
+from rag.types import AttributeValue, Chunk, ChunkId, Document, Window
+from services.storage.attributes import write_attributes
+from services.storage.database import Database
+from services.storage.documents import add_file_row, delete_document, store_version
+from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, VectorStoreRow
+
+
+def add_store(database: Database, store_id: str, *, embedder: str = "words") -> None:
+    with database.write() as session:
+        session.add(
+            VectorStoreRow(
+                id=store_id,
+                project_id=DEFAULT_PROJECT,
+                name=store_id,
+                embedder=embedder,
+                created_at=0,
+                last_active_at=0,
+            )
+        )
+
+
+def one_chunk(text: str, vectors: Any, *, title: str | None = None) -> Ingested[None]:
+    """A document of one chunk; each of its windows has the vector of that place."""
+    rows = np.asarray(vectors, dtype=np.float32)
+    keys = tuple(vector_key(f"test {row.tolist()}", text) for row in rows)
+    windows = tuple(Window(start=0, end=len(text)) for _ in rows)
+    chunk = Chunk(ordinal=0, text=text, start=0, end=len(text), tokens=1, windows=windows)
+    document = Document(name=text, media_type="text/plain", text=text, title=title)
+    return Ingested(ref=None, document=document, chunks=(chunk,), keys=(keys,), vectors=dict(zip(keys, rows)))
+
+
+def add_document(
+    database: Database,
+    store_id: str,
+    text: str,
+    vectors: Any,
+    *,
+    title: str | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> ChunkId:
+    """Store a document of one chunk and give the chunk's id."""
+    with database.write() as session:
+        file = add_file_row(session, DEFAULT_PROJECT, f"{text}.txt", sha256="0" * 64, size_bytes=len(text))
+        document = DocumentRow(
+            project_id=DEFAULT_PROJECT,
+            store_id=store_id,
+            source=file.id,
+            file_id=file.id,
+            filename=file.filename,
+            created_at=0,
+        )
+        session.add(document)
+        session.flush()
+        write_attributes(session, document, attributes or {})
+        store_version(session, document, one_chunk(text, vectors, title=title), sha256="0" * 64, vector_bytes=8)
+        return ChunkId(session.scalars(select(ChunkRow.id).where(ChunkRow.document_seq == document.seq)).one())
+
+
+def remove_document(database: Database, chunk_id: ChunkId) -> None:
+    with database.write() as session:
+        chunk = session.get_one(ChunkRow, chunk_id)
+        delete_document(session, session.get_one(DocumentRow, chunk.document_seq))
