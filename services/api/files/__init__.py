@@ -1,0 +1,1 @@
+"""Files: uploaded, listed, downloaded, deleted."""

@@ -1,0 +1,49 @@
+"""The wire of files."""
+
+from typing import Annotated, Literal, TypeAlias, get_args
+
+from openai.types import FileDeleted, FileObject
+from pydantic import Field
+
+from services.api.wire import WireRequest
+from services.storage.tables import FileRow
+
+Purpose: TypeAlias = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
+PURPOSES: tuple[str, ...] = get_args(Purpose)
+
+MIN_EXPIRY_S = 3600
+MAX_EXPIRY_S = 30 * 24 * 3600
+ExpirySeconds: TypeAlias = Annotated[int, Field(ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S)]
+
+
+class FileExpiry(WireRequest):
+    """When a file goes by itself."""
+
+    anchor: Literal["created_at"]
+    seconds: ExpirySeconds
+
+
+class File(FileObject):
+    """OpenAI's file; its own type leaves out the purpose `evals`, which it takes."""
+
+    purpose: str  # type: ignore[assignment]
+
+
+def file_object(row: FileRow) -> File:
+    """Give the wire form of a file. `status` is deprecated there: a file is of use as soon as it is whole."""
+    file = File(
+        id=row.id,
+        object="file",
+        bytes=row.size_bytes,
+        created_at=row.created_at,
+        filename=row.filename,
+        purpose=row.purpose,
+        status="processed",
+    )
+    if row.expires_at is not None:
+        file.expires_at = row.expires_at
+    return file
+
+
+def file_deleted(file_id: str) -> FileDeleted:
+    return FileDeleted(id=file_id, object="file", deleted=True)

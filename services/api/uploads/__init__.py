@@ -1,0 +1,1 @@
+"""Uploads: a file that arrives in parts."""
