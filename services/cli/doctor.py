@@ -1,0 +1,166 @@
+"""`loam doctor`: what this machine has, what works and what to do about what does not."""
+
+import importlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from services.cli.output import print_json
+from services.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from services.settings import Settings
+    from services.wiring import Services
+
+LOW_DISK_BYTES = 1024**3
+GOLDEN_TEXTS = ("The invoice is due in thirty days.", "Payment must arrive within a month.", "Whales are mammals.")
+MARKS = {"ok": "✓", "note": "·", "failed": "✗"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. `failed` stops loam from working; a `note` is something it can do without."""
+
+    name: str
+    state: Literal["ok", "note", "failed"]
+    detail: str
+
+
+@click.command()
+@json_option
+@pass_session
+def doctor(session: Session, as_json: bool) -> None:
+    """Check that everything needed is there and works."""
+    findings = []
+    for finding in _examine(session):
+        findings.append(finding)
+        if not as_json:
+            click.echo(f"{MARKS[finding.state]} {finding.name}: {finding.detail}")
+    healthy = all(finding.state != "failed" for finding in findings)
+    if as_json:
+        print_json({"healthy": healthy, "findings": [asdict(finding) for finding in findings]})
+    click.get_current_context().exit(0 if healthy else 1)
+
+
+def _examine(session: Session) -> Iterator[Finding]:
+    yield _python()
+    yield _cpu()
+    yield _attempt("settings", lambda: _settings(session.settings))
+    yield _attempt("disk", lambda: _disk(session.settings))
+    yield _tesseract()
+    yield _gpu()
+    opened = _attempt("home", lambda: _home(session.settings))
+    yield opened
+    if opened.state == "failed":
+        return
+    with session.services() as services:
+        yield _attempt("database", lambda: _database(services))
+        yield _attempt("embedder", lambda: _embedder(services))
+        yield _attempt("exposure", lambda: _exposure(services))
+        yield _engines(services.settings)
+
+
+def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
+    """A check that raises has found what is broken: the error says it."""
+    try:
+        return look()
+    except Exception as exc:
+        return Finding(name, "failed", str(exc) or type(exc).__name__)
+
+
+def _python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    supported = (3, 11) <= sys.version_info[:2] <= (3, 13)
+    return Finding("python", "ok" if supported else "note", version if supported else f"{version}; 3.11-3.13 is tested")
+
+
+def _cpu() -> Finding:
+    import psutil
+
+    wanted = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+    has = [flag for flag in wanted if flag in _cpu_flags()]
+    memory_gb = psutil.virtual_memory().total / 1024**3
+    return Finding("cpu", "ok", f"{psutil.cpu_count()} cores, {memory_gb:.0f} GB, {' '.join(has) or 'no vector flags'}")
+
+
+def _cpu_flags() -> set[str]:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:  # noqa: PTH123
+            return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    except OSError:
+        return set()
+
+
+def _settings(settings: "Settings") -> Finding:
+    return Finding("settings", "ok", f"home {settings.home}, default model {settings.default}")
+
+
+def _disk(settings: "Settings") -> Finding:
+    place = next(folder for folder in (settings.home, *settings.home.parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    return Finding("disk", "ok" if free > LOW_DISK_BYTES else "note", f"{free / 1024**3:.1f} GB free at {place}")
+
+
+def _tesseract() -> Finding:
+    found = shutil.which("tesseract")
+    missing = "not installed: the text of scanned pages and images cannot be read"
+    return Finding("tesseract", "ok" if found else "note", found or missing)
+
+
+def _gpu() -> Finding:
+    found = shutil.which("nvidia-smi")
+    return Finding("gpu", "ok" if found else "note", found or "none: everything here runs on the CPU")
+
+
+def _home(settings: "Settings") -> Finding:
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    probe = settings.home / ".doctor"
+    probe.write_bytes(b"")
+    probe.unlink()
+    return Finding("home", "ok", f"{settings.home} is writable")
+
+
+def _database(services: "Services") -> Finding:
+    from sqlalchemy import text
+
+    backend = services.database.url.get_backend_name()
+    if backend != "sqlite":
+        return Finding("database", "ok", f"{backend}, schema up to date")
+    with services.database.read() as database:
+        verdict = str(database.execute(text("PRAGMA integrity_check(1)")).scalar())
+    if verdict != "ok":
+        return Finding("database", "failed", f"damaged: {verdict}. Restore a backup.")
+    return Finding("database", "ok", "sqlite, schema up to date, integrity ok")
+
+
+def _embedder(services: "Services") -> Finding:
+    """Two sentences of one meaning must lie nearer each other than a third: broken weights fail this."""
+    embedder = services.embedder
+    due, payment, whales = embedder.embed(GOLDEN_TEXTS)
+    if not due @ payment > due @ whales:
+        return Finding("embedder", "failed", f"{embedder.name} gives vectors without meaning. Delete its cache.")
+    return Finding("embedder", "ok", f"{embedder.name}, {embedder.dimensions} dimensions ({embedder.id})")
+
+
+def _exposure(services: "Services") -> Finding:
+    from services.auth import check_exposure, keys_required
+
+    check_exposure(services.settings, services.database)
+    required = keys_required(services.settings)
+    return Finding("exposure", "ok", f"{services.settings.host}, {'keys required' if required else 'no key needed'}")
+
+
+def _engines(settings: "Settings") -> Finding:
+    hosted = []
+    if settings.groq_api_key is not None:
+        hosted.append("groq")
+    if settings.openai_api_key is not None or settings.openai_base_url is not None:
+        hosted.append("openai")
+    missing = [name for name in hosted if importlib.util.find_spec(name) is None]
+    if missing:
+        return Finding("engines", "failed", f"{', '.join(missing)}: the package is not installed")
+    return Finding("engines", "ok", ", ".join(["extractive", *hosted]))

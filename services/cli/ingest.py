@@ -1,0 +1,139 @@
+"""`loam ingest`: files and folders into a vector store, by the same queue and worker that the server has."""
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from services.cli.output import print_json
+from services.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from services.ingestion import Added
+    from services.storage.overview import DocumentOverview
+    from services.wiring import Services
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What an ingest came to; `failures` are the names of files, each with its reason."""
+
+    store_id: str
+    files: Counter[str]
+    chunks: int
+    failures: Sequence[tuple[str, str]]
+    seconds: float
+
+    def public(self, store: str) -> dict[str, Any]:
+        return {
+            "store": {"id": self.store_id, "name": store},
+            "files": {kind: self.files[kind] for kind in ("new", "unchanged", "replaced", "failed")},
+            "chunks": self.chunks,
+            "failures": [{"filename": name, "reason": reason} for name, reason in self.failures],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@click.command()
+@click.argument(
+    "paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(exists=True, readable=False, path_type=Path)
+)
+@click.option("--store", required=True, metavar="NAME", help="The vector store; made if it is not there.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when a file failed.")
+@json_option
+@pass_session
+def ingest(session: Session, paths: tuple[Path, ...], store: str, strict: bool, as_json: bool) -> None:
+    """Read files and folders into a vector store."""
+    with session.services() as services:
+        summary = _ingest(services, paths, store)
+    if as_json:
+        print_json(summary.public(store))
+    else:
+        _show(summary, store)
+    if strict and summary.failures:
+        click.get_current_context().exit(1)
+
+
+def _ingest(services: "Services", paths: Sequence[Path], store: str) -> Summary:
+    from services.folders import walk
+    from services.storage.overview import document_overviews
+    from services.storage.tables import DEFAULT_PROJECT
+
+    begun = time.perf_counter()
+    store_id = _made(services, store)
+    with services.database.read() as database:
+        before = {document.file_id for document in document_overviews(database, store_id) if document.chunks}
+    worker = services.new_worker()
+    with _progress() as progress:
+        adding = services.ingestion.add_paths(DEFAULT_PROJECT, store_id, walk(paths), owner=worker.owner)
+        added = list(progress.track(adding, description="Looking"))
+        jobs = [one.job_id for one in added if one.job_id is not None]
+        bar = progress.add_task("Reading", total=len(jobs))
+        worker.run_until_idle(jobs, report=lambda finished: progress.advance(bar, finished.state != "queued"))
+    with services.database.read() as database:
+        after = {document.file_id: document for document in document_overviews(database, store_id)}
+    return _summed(store_id, added, before, after, time.perf_counter() - begun)
+
+
+def _made(services: "Services", store: str) -> str:
+    """Give the id of the store of that name, made if there is none."""
+    from services.storage.tables import DEFAULT_PROJECT
+    from services.storage.vector_stores import create_store, find_store_by_name
+
+    with services.database.write() as database:
+        row = find_store_by_name(database, DEFAULT_PROJECT, store)
+        row = row or create_store(database, DEFAULT_PROJECT, name=store, embedder=services.settings.embedder)
+        return row.id
+
+
+@contextmanager
+def _progress() -> Iterator["Progress"]:
+    """A bar on stderr, which is gone when it is done; nothing where nobody sees it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+def _summed(
+    store_id: str,
+    added: Iterable["Added"],
+    before: set[str],
+    after: dict[str, "DocumentOverview"],
+    seconds: float,
+) -> Summary:
+    """Count what the database says of each file, whoever did the work."""
+    files: Counter[str] = Counter()
+    chunks = 0
+    failures = []
+    for one in added:
+        document = after.get(one.file_id)
+        if document is None or document.status != "completed":
+            files["failed"] += 1
+            failures.append((one.file.name, (document and document.error) or "It was cancelled or deleted meanwhile."))
+        elif one.job_id is None:
+            files["unchanged"] += 1
+        else:
+            files["replaced" if one.file_id in before else "new"] += 1
+            chunks += document.chunks
+    return Summary(store_id=store_id, files=files, chunks=chunks, failures=failures, seconds=seconds)
+
+
+def _show(summary: Summary, store: str) -> None:
+    for name, reason in summary.failures:
+        click.echo(f"✗ {name}: {reason}", err=True)
+    files = summary.files
+    click.echo(
+        f"{store}: {files['new']} new, {files['unchanged']} unchanged, {files['replaced']} replaced, "
+        f"{files['failed']} failed; {summary.chunks} chunks in {summary.seconds:.1f} s"
+    )

@@ -1,0 +1,65 @@
+"""`loam models`: what can answer; those of hosted engines are added here."""
+
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from services.cli.output import print_json, print_table
+from services.cli.session import Session, json_option, pass_session
+
+
+@click.group()
+def models() -> None:
+    """List, add and remove models."""
+
+
+@models.command("list")
+@json_option
+@pass_session
+def list_(session: Session, as_json: bool) -> None:
+    """List every model that can be named."""
+    from services.storage.tables import DEFAULT_PROJECT
+
+    with session.services() as services:
+        found = services.router.models(DEFAULT_PROJECT)
+    if as_json:
+        print_json([asdict(model) for model in found])
+        return
+    print_table(("ID", "KIND", "ENGINE", "STANDS FOR"), [(one.id, one.kind, one.engine, one.parent) for one in found])
+
+
+@models.command()
+@click.argument("model_id", metavar="ID")
+@click.option("--engine", required=True, type=click.Choice(["groq", "openai"]), help="What serves it.")
+@click.option("--source", required=True, help="Its name at the engine.")
+@click.option("--base-url", help="Base URL of the API, where it is not the engine's own.")
+@click.option("--api-key-env", metavar="VARIABLE", help="The variable that holds its key.")
+@click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), help="Seconds that it may stay silent.")
+@pass_session
+def add(session: Session, model_id: str, engine: str, source: str, **options: Any) -> None:
+    """Add a hosted model under a name of your own."""
+    from services.storage.models import add_model
+    from services.storage.tables import DEFAULT_PROJECT
+
+    given = {name: value for name, value in options.items() if value is not None}
+    with session.services() as services:
+        taken = services.router.taken()
+        with services.database.write() as database:
+            add_model(database, DEFAULT_PROJECT, model_id, engine=engine, source=source, options=given, taken=taken)
+    click.echo(f"Added {model_id}.")
+
+
+@models.command()
+@click.argument("model_id", metavar="ID")
+@pass_session
+def remove(session: Session, model_id: str) -> None:
+    """Remove a model that was added."""
+    from services.errors import NotFound
+    from services.storage.models import remove_model
+    from services.storage.tables import DEFAULT_PROJECT
+
+    with session.services() as services, services.database.write() as database:
+        if not remove_model(database, DEFAULT_PROJECT, model_id):
+            raise NotFound(f"No model {model_id!r} was added. 'loam models list' shows those there are.")
+    click.echo(f"Removed {model_id}.")

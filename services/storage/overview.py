@@ -1,0 +1,91 @@
+"""What the command line shows of stores: each with its documents counted, and the documents of one."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from services.storage.tables import ChunkRow, DocumentRow, FileRow, FileStatus, VectorStoreRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOverview:
+    """A store and what is in it; times are unix seconds."""
+
+    id: str
+    name: str | None
+    embedder: str
+    created_at: int
+    last_active_at: int
+    documents: dict[str, int]
+    chunks: int
+    usage_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentOverview:
+    """A document of a store, with the reason where it failed."""
+
+    file_id: str
+    filename: str
+    status: str
+    error: str | None
+    chunks: int
+    usage_bytes: int
+
+
+def store_overviews(session: Session, project_id: str) -> list[StoreOverview]:
+    """Give all stores of a project, oldest first."""
+    mine = select(VectorStoreRow).where(VectorStoreRow.project_id == project_id).order_by(VectorStoreRow.seq)
+    return [store_overview(session, store) for store in session.scalars(mine)]
+
+
+def store_overview(session: Session, store: VectorStoreRow) -> StoreOverview:
+    """Give one store with its documents by status; every status is named."""
+    counted = session.execute(
+        select(DocumentRow.status, func.count(), func.sum(DocumentRow.usage_bytes))
+        .where(DocumentRow.store_id == store.id)
+        .group_by(DocumentRow.status)
+    ).all()
+    chunks = session.scalar(select(func.count()).select_from(ChunkRow).where(ChunkRow.store_id == store.id))
+    return StoreOverview(
+        id=store.id,
+        name=store.name,
+        embedder=store.embedder,
+        created_at=store.created_at,
+        last_active_at=store.last_active_at,
+        documents={status.value: 0 for status in FileStatus} | {status: count for status, count, _ in counted},
+        chunks=chunks or 0,
+        usage_bytes=sum(size for _, _, size in counted),
+    )
+
+
+def document_overviews(session: Session, store_id: str) -> Sequence[DocumentOverview]:
+    """Give the documents of a store by name."""
+    chunks = select(func.count()).where(ChunkRow.document_seq == DocumentRow.seq).scalar_subquery()
+    mine = select(DocumentRow, chunks).where(DocumentRow.store_id == store_id).order_by(DocumentRow.filename)
+    return [
+        DocumentOverview(
+            file_id=row.file_id,
+            filename=row.filename,
+            status=row.status,
+            error=row.error_message,
+            chunks=count,
+            usage_bytes=row.usage_bytes,
+        )
+        for row, count in session.execute(mine)
+    ]
+
+
+def files_of(session: Session, project_id: str) -> Sequence[FileRow]:
+    """Give the files of a project that have not expired, oldest first."""
+    live = or_(FileRow.expires_at.is_(None), FileRow.expires_at > int(time.time()))
+    return session.scalars(select(FileRow).where(FileRow.project_id == project_id, live).order_by(FileRow.seq)).all()
+
+
+def documents_of_file(session: Session, file_id: str) -> list[dict[str, str | None]]:
+    """Give what became of a file in each store that has it."""
+    rows = session.scalars(select(DocumentRow).where(DocumentRow.file_id == file_id).order_by(DocumentRow.seq))
+    return [{"store_id": row.store_id, "status": row.status, "error": row.error_message} for row in rows]

@@ -1,0 +1,45 @@
+"""What must stay light stays light, and the locks hold nothing for a GPU."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TORCH = {"torch", "transformers", "sentence_transformers"}
+SERVER = {"fastapi", "starlette", "uvicorn", "openai", "groq"}
+DATA = {"sqlalchemy", "alembic", "numpy", "faiss", "openvino", "kreuzberg", "pydantic"}
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"{statement}\nimport sys, json; print(json.dumps(sorted(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return {name.partition(".")[0] for name in json.loads(ran.stdout.splitlines()[-1])}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    show_help = "from services.cli.main import cli; cli(['--help'], standalone_mode=False)"
+    assert imported_by(show_help) & (TORCH | SERVER | DATA) == set()
+
+
+@pytest.mark.parametrize("module", ["services.search", "rag.answer", "rag.embed", "services.cli.ask"])
+def test_the_query_path_imports_neither_torch_nor_a_server(module: str) -> None:
+    assert imported_by(f"import {module}") & (TORCH | SERVER) == set()
+
+
+def test_the_api_imports_no_torch() -> None:
+    assert imported_by("import services.api.app") & TORCH == set()
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_locks_pin_exactly_and_hold_no_cuda_package(lock: str) -> None:
+    lines = [line for line in (ROOT / lock).read_text(encoding="utf-8").splitlines() if not line.startswith("-r ")]
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert [line for line in lines if line.startswith(("nvidia", "cuda", "triton"))] == []
+
+
+def test_torch_is_locked_without_the_name_of_a_build() -> None:
+    assert "torch==2.13.0" in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
