@@ -1,0 +1,137 @@
+"""Turn a sentence-transformers model into the graph folder that `rag.embed_openvino` runs.
+
+A program of its own, `python -m rag.embed_export SOURCE TARGET PRECISION`, so that torch is never loaded by the
+process that embeds. It ends with 0 only when the graph gives the same vectors as sentence-transformers.
+"""
+
+import logging
+import shutil
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder, openvino
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+PROBE = "Loam holds water, air and food for the roots of nearly every plant."
+GOLDEN_TEXTS = (
+    PROBE,
+    "",
+    "?",
+    "  padded\twith \n white space  ",
+    "Which year did Norman mercenaries first serve the Byzantine general?",
+    "Ärger, naïve façade; 東京は日本の首都です。 مرحبا بالعالم 👩‍🌾🌱 ﬁn",
+    "def f(x): return {'a': [x ** 2, 0.1e-7]}  # https://example.org/?q=1&r=%20",
+    "a fairly long passage of plain words, twice what most encoders read. " * 80,
+)
+
+
+class ExportRejected(Exception):
+    """The model cannot be exported, or its graph does not give the same vectors."""
+
+
+def main() -> None:
+    source, target, precision = sys.argv[1:]
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    try:
+        export(Path(source), Path(target), precision)
+    except ExportRejected as exc:
+        sys.exit(str(exc))
+
+
+def export(source: Path, target: Path, precision: str) -> None:
+    """Write the graph folder `target` and check it. Raises ExportRejected."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(source), device="cpu").eval()
+    inputs = _write_graph(model, target / "graph.xml", compress=precision == "bf16")
+    _write_tokenizer(model, target / "tokenizer.json")
+    expected = model.encode(list(GOLDEN_TEXTS), normalize_embeddings=True)
+    _manifest(model, target, inputs, expected[0]).write(target)
+    _check(target, precision, expected)
+    shutil.rmtree(target / "compiled")  # OpenVINO keys what it compiled by the graph's path, which will be another
+
+
+def _write_graph(model: "SentenceTransformer", path: Path, *, compress: bool) -> list[str]:
+    """Trace pooling and normalisation with the encoder; gives the names of the graph's inputs, in order."""
+    import torch
+
+    runtime = openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    class Graph(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            vectors = self.model(dict(zip(inputs, tensors, strict=True)))["sentence_embedding"]
+            return torch.nn.functional.normalize(vectors, p=2, dim=1)
+
+    # Two texts of unlike length: with nothing masked, the trace would leave the mask out.
+    features = model.preprocess(["one", "two and a few words more"])
+    inputs = [name for name in INPUTS if name in features]
+    with torch.no_grad():
+        decoder = TorchScriptPythonDecoder(Graph().eval(), example_input=tuple(features[name] for name in inputs))
+        # The frontend itself: `openvino.convert_model` around it reports to Google Analytics.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        graph = frontend.convert(frontend.load(decoder))
+    for node, name in zip(graph.inputs, inputs, strict=True):
+        node.get_node().set_partial_shape(runtime.PartialShape([-1, -1]))
+        node.set_names({name})
+    graph.validate_nodes_and_infer_types()
+    # Halves hold all that bf16 keeps of a weight (8 bits of 11), at half the size on disk and in memory.
+    runtime.save_model(graph, path, compress_to_fp16=compress)
+    return inputs
+
+
+def _write_tokenizer(model: "SentenceTransformer", path: Path) -> None:
+    from tokenizers import Tokenizer
+
+    backend = getattr(model.tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise ExportRejected("its tokenizer has no tokenizer.json form")
+    tokenizer = Tokenizer.from_str(backend.to_str())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.save(str(path))
+
+
+def _manifest(model: "SentenceTransformer", folder: Path, inputs: list[str], probe_vector: Any) -> Manifest:
+    from tokenizers import Tokenizer
+
+    one = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a")
+    special = sum(one.special_tokens_mask)
+    return Manifest(
+        dimensions=len(probe_vector),
+        max_tokens=int(model.max_seq_length) - special,
+        special_tokens=special,
+        tail_tokens=one.special_tokens_mask[::-1].index(0),
+        pad_id=model.tokenizer.pad_token_id or 0,
+        inputs=inputs,
+        probe=PROBE,
+        probe_vector=[float(value) for value in probe_vector],
+        sizes={file.name: file.stat().st_size for file in folder.iterdir() if file.is_file()},
+    )
+
+
+def _check(folder: Path, precision: str, expected: Any) -> None:
+    embedder = OpenVinoEmbedder(folder, name="", id="", precision=precision)
+    alone = np.concatenate([embedder.embed([text]) for text in GOLDEN_TEXTS])
+    for vectors in (embedder.embed(GOLDEN_TEXTS), alone):
+        cosines = (vectors * expected).sum(axis=1)
+        if not cosines.min() >= SAME_VECTOR:
+            worst = GOLDEN_TEXTS[int(cosines.argmin())][:40]
+            raise ExportRejected(f"its graph gives {worst!r} a vector of cosine {cosines.min():.4f} with the original")
+
+
+if __name__ == "__main__":
+    main()
