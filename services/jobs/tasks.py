@@ -27,6 +27,7 @@ from services.storage.vectors import SqlVectorCache
 
 BATCH_FILES = 64
 BACKOFF_S = 1.0
+BACKOFF_FACTOR = 4
 FLOAT_BYTES = 4
 
 log = logging.getLogger(__name__)
@@ -190,11 +191,12 @@ class IngestTask:
             report(each)
 
 
-def try_again_or_fail(session: Session, task: Task, job: Job, error: str, *, backoff_s: float = BACKOFF_S) -> Finished:
-    """Put a job back after an attempt that failed, later each time; after the last, let it fail."""
+def try_again_or_fail(session: Session, task: Task, job: Job, error: str, *, at_once: bool = False) -> Finished:
+    """Put a job back after an attempt that failed, later each time unless `at_once`; after the last, let it fail."""
     if not job.may_retry:
         return fail(session, task, job, error)
-    queue.try_again(session, job, error, delay_s=backoff_s * 4 ** (job.attempts - 1))
+    delay_s = 0.0 if at_once else BACKOFF_S * BACKOFF_FACTOR ** (job.attempts - 1)
+    queue.try_again(session, job, error, delay_s=delay_s)
     return Finished(job_id=job.id, state=JobState.QUEUED, error=error)
 
 

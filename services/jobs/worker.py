@@ -70,7 +70,7 @@ class Worker:
     def _claim(self, task: Task) -> list[Job]:
         with self._database.read() as session:
             # Between batches nothing should be held: what is, an error kept from being put back.
-            left = queue.held_by(session, self.owner)
+            left = self._held_by(session, self.owner)
             if not left and not queue.waiting(session, task.kind, self.owner):
                 return []
         self._settle(left, self._lost)
@@ -103,7 +103,7 @@ class Worker:
 
     def _lost(self, session: Session, job: Job) -> None:
         reason = f"Its worker was killed or broke off, {job.attempts} times."
-        try_again_or_fail(session, self._tasks[job.kind], job, reason, backoff_s=0.0)
+        try_again_or_fail(session, self._tasks[job.kind], job, reason, at_once=True)
 
     @contextmanager
     def _alive(self) -> Iterator[None]:
@@ -141,8 +141,12 @@ class Worker:
             for owner in self._lost_owners(session):
                 log.warning("worker_lost owner=%s", owner)
                 queue.free(session, owner)
-                for job in queue.held_by(session, owner):
+                for job in self._held_by(session, owner):
                     self._lost(session, job)
+
+    def _held_by(self, session: Session, owner: str) -> list[Job]:
+        """The jobs that an owner holds, of the kinds that this worker knows."""
+        return [job for job in queue.held_by(session, owner) if job.kind in self._tasks]
 
     def _lost_owners(self, session: Session) -> list[str]:
         return [owner for owner in queue.lost(session, is_dead) if owner != self.owner]
