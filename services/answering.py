@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import anyio.to_thread
 
 from prompts import Message
 from rag.answer import Asking, concluded, finish, ground, refusal
+from rag.errors import GeneratorFailed
 from rag.retrieve import SearchOptions
 from rag.types import Answer, Citation, Grounding
 from services.engines.engine import ChatRequest, Engine
@@ -64,7 +65,7 @@ def prepare(
     params: Mapping[str, Any] | None = None,
     file_search: FileSearch | None = None,
 ) -> Turn:
-    """Find the engine and, where documents are named, ground the last question in them. Raises ServiceError, RagError."""
+    """Find the engine and, where documents are named, ground the last question in them."""
     route = services.router.resolve(project_id, model)
     turn = Turn(
         route=route,
@@ -159,13 +160,10 @@ class _EngineGenerator:
     """Lets the synchronous steps of grounding, in their worker thread, ask an engine of the event loop."""
 
     engine: Engine
-    sampling: Mapping[str, Any] = field(default_factory=lambda: {"temperature": 0})
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int) -> str:
-        from rag.errors import GeneratorFailed
-
         wire = tuple({"role": message.role, "content": message.content} for message in messages)
-        request = ChatRequest(messages=wire, params={"max_completion_tokens": max_tokens, **self.sampling})
+        request = ChatRequest(messages=wire, params={"max_completion_tokens": max_tokens, "temperature": 0})
         try:
             completion = anyio.from_thread.run(self.engine.chat, request)
         except ServiceError as exc:

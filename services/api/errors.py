@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from prompts import PromptError
 from rag.errors import RagError
+from services.api.wire import BRANCH
 from services.errors import RateLimited, ServiceError, http_form
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ async def _on_domain_error(_request: Request, error: Exception) -> JSONResponse:
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, ServiceError):
+        # Raised while the body was being read: FastAPI wraps it.
+        return error_response(error.__cause__)
     messages = {
         404: f"Unknown request URL: {request.method} {request.url.path}. Please check the URL for typos.",
         405: f"Not allowed to {request.method} on {request.url.path}.",
@@ -67,7 +71,8 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
         return JSONResponse(_body(message, "invalid_request_error", None, "invalid_json"), 400)
     param = _param(first["loc"])
     more = len(error.errors()) - 1
-    message = f"Invalid value for {param!r}: {first['msg']}." if param else f"Invalid request: {first['msg']}."
+    said = first["msg"].removeprefix("Value error, ")
+    message = f"Invalid value for {param!r}: {said}." if param else f"Invalid request: {said}."
     if first["type"] == "missing":
         message = f"Missing required parameter: {param!r}."
     elif first["type"] == "extra_forbidden":
@@ -80,6 +85,8 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
 def _param(location: tuple[Any, ...]) -> str | None:
     path = ""
     for part in location[1:]:
+        if str(part).startswith(BRANCH):
+            continue
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     return path or None
 

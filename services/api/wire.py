@@ -19,9 +19,28 @@ def _without_nul(text: str) -> str:
     return text
 
 
-Text: TypeAlias = Annotated[str, AfterValidator(_without_nul)]
-Key: TypeAlias = Annotated[str, Field(max_length=64), AfterValidator(_without_nul)]
-Value: TypeAlias = Annotated[str, Field(max_length=512), AfterValidator(_without_nul)]
+def _unicode(text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("it must not contain half of a surrogate pair")
+    return text
+
+
+# The parts of a union's path that begin so name a branch of ours, not a place in the caller's JSON.
+BRANCH = "~"
+TEXT = f"{BRANCH}text"
+LIST = f"{BRANCH}list"
+
+
+def text_or_list(given: object) -> str:
+    """Say which branch of a union of a text and a list a value is meant for."""
+    return LIST if isinstance(given, list) else TEXT
+
+
+Unicode: TypeAlias = Annotated[str, AfterValidator(_unicode)]
+# What is stored: PostgreSQL takes no NUL, and neither database half of a pair.
+Text: TypeAlias = Annotated[Unicode, AfterValidator(_without_nul)]
+Key: TypeAlias = Annotated[Text, Field(max_length=64)]
+Value: TypeAlias = Annotated[Text, Field(max_length=512)]
 
 Metadata: TypeAlias = Annotated[dict[Key, Value], Field(max_length=MAX_PAIRS)]
 Attributes: TypeAlias = Annotated[

@@ -5,7 +5,7 @@ dicts), so that a hosted engine passes on what it gets and no field is lost on t
 `created` and `model` are set by the caller of the engine.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -39,5 +39,5 @@ class Engine(Protocol):
     async def chat(self, request: ChatRequest) -> dict[str, Any]:
         """Give a whole `chat.completion` object."""
 
-    def stream(self, request: ChatRequest) -> AsyncIterator[dict[str, Any]]:
-        """Give `chat.completion.chunk` objects; closing the iterator stops the generation."""
+    def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
+        """Give `chat.completion.chunk` objects; closing the generator stops the generation."""

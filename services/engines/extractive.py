@@ -7,7 +7,7 @@ are those of the embedder's tokenizer.
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ class Extractive:
             "usage": dict(answer.usage),
         }
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
         answer = await anyio.to_thread.run_sync(self._answer, request)
         with_usage = bool((request.params.get("stream_options") or {}).get("include_usage"))
         head = {"object": "chat.completion.chunk", "created": int(time.time())}

@@ -6,7 +6,7 @@ and check it in the tests instead. A request is tried again only while nothing o
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +74,7 @@ class Hosted:
             raise UpstreamFailed(f"{self._upstream.engine} gave a completion without choices.", code="upstream_invalid")
         return completion
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
         finished = False
         async with self._answered(self._body(request, stream=True)) as response:
             async for data in _events(response):

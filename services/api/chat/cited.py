@@ -1,0 +1,137 @@
+"""From what an engine wrote to what is sent: marks checked, annotations in place, loam's own object added."""
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from rag.answer import concluded
+from rag.cite import CitationFilter
+from rag.types import Answer, Citation
+from services.answering import Turn, conclude
+from services.ids import CHAT_COMPLETION, CHUNK, new_id
+
+
+def annotation(citation: Citation) -> dict[str, Any]:
+    """Give the wire form of a citation."""
+    cited = {
+        "file_id": citation.file_id,
+        "filename": citation.filename,
+        "index": citation.index,
+        "start_index": citation.start_index,
+        "end_index": citation.end_index,
+        "quote": citation.quote,
+        "page": citation.page,
+        "chunk_id": f"{CHUNK}{citation.chunk_id}",
+        "score": round(citation.score, 6),
+        "source_start": citation.source_start,
+        "source_end": citation.source_end,
+    }
+    return {"type": "file_citation", "file_citation": cited}
+
+
+class Sending:
+    """One completion on its way out: its id, its clock, and what its choices came to."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+        self._id = new_id(CHAT_COMPLETION)
+        self._begun = time.perf_counter()
+        self._answers: list[Answer] = []
+        self._choices: dict[int, _Choice] = {}
+
+    def completion(self, completion: dict[str, Any]) -> dict[str, Any]:
+        """Give a whole completion as it is sent."""
+        for choice in completion["choices"]:
+            message = choice.get("message") or {}
+            answer = conclude(self.turn, message.get("content") or "", message.pop("citations", None))
+            self._answers.append(answer)
+            if self.turn.grounding is not None and message.get("content") is not None:
+                message["content"] = answer.text
+                message["annotations"] = [annotation(citation) for citation in answer.citations]
+        return self._stamped(completion) | {"loam": self._loam()}
+
+    async def chunks(self, written: AsyncGenerator[dict[str, Any]]) -> AsyncGenerator[dict[str, Any]]:
+        """Give the chunks as they are sent; closing closes the engine's stream."""
+        async with aclosing(written) as chunks:
+            async for chunk in chunks:
+                for sent in self._cited(chunk):
+                    yield self._stamped(sent)
+
+    def _cited(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
+        """Give a chunk, before the one that ends a choice another that holds the last of its content."""
+        ended = [choice for choice in chunk["choices"] if choice.get("finish_reason")]
+        last = self._checked(chunk["choices"]) if self.turn.grounding else []
+        sent = [{**chunk, "choices": last}, chunk] if last else [chunk]
+        if ended and (not self.turn.grounding or len(self._answers) >= self._wanted):
+            sent[0] = {**sent[0], "loam": self._loam()}
+        return sent
+
+    @property
+    def _wanted(self) -> int:
+        return self.turn.request.params.get("n") or 1
+
+    def _checked(self, choices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        endings = [self._checked_choice(choice) for choice in choices]
+        return [ending for ending in endings if ending is not None]
+
+    def _checked_choice(self, choice: dict[str, Any]) -> dict[str, Any] | None:
+        """Check what a choice adds; at its end give the last of its content, if it has any, with the annotations."""
+        delta = choice.setdefault("delta", {})
+        state = self._choices.setdefault(choice.get("index", 0), _Choice(self.turn))
+        content, citations = delta.get("content"), delta.pop("citations", None)
+        if content:
+            delta["content"] = state.feed(content)
+        if not choice.get("finish_reason"):
+            return None
+        tail, answer = state.end(citations)
+        self._answers.append(answer)
+        if not answer.text:
+            return None
+        ending = {"content": (delta.pop("content", None) or "") + tail}
+        ending["annotations"] = [annotation(citation) for citation in answer.citations]
+        return {
+            "index": choice.get("index", 0),
+            "delta": ending,
+            "logprobs": choice.pop("logprobs", None),
+            "finish_reason": None,
+        }
+
+    def _stamped(self, sent: dict[str, Any]) -> dict[str, Any]:
+        sent["id"] = self._id
+        sent["model"] = self.turn.route.model_id
+        return sent
+
+    def _loam(self) -> dict[str, Any]:
+        grounding = self.turn.grounding
+        timings = dict(grounding.timings_ms) if grounding else {}
+        timings["generate"] = (time.perf_counter() - self._begun) * 1000
+        asked = grounding is not None or not self.turn.route.generative
+        return {
+            "answered": any(answer.answered for answer in self._answers) if asked else None,
+            "engine": self.turn.route.engine.name,
+            "timings_ms": {stage: round(spent, 3) for stage, spent in timings.items()},
+        }
+
+
+class _Choice:
+    """The text of one choice as it grows. What an engine that quotes writes needs no filter."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._text = ""
+        sources = turn.grounding.sources if turn.grounding else ()
+        self._filter = CitationFilter(sources) if turn.route.generative else None
+
+    def feed(self, content: str) -> str:
+        sent = self._filter.feed(content) if self._filter else content
+        self._text += sent
+        return sent
+
+    def end(self, citations: tuple[Citation, ...] | None) -> tuple[str, Answer]:
+        """Give the rest of the text, and the answer that the whole of it is."""
+        if self._filter is None or self._turn.grounding is None:
+            return "", conclude(self._turn, self._text, citations or ())
+        tail = self._filter.finish()
+        found = self._filter.citations
+        return tail, concluded(self._text + tail, found, self._turn.grounding, refusal=self._turn.refusal)

@@ -1,0 +1,33 @@
+"""The wire of `/v1/models`."""
+
+from typing import Literal
+
+from openai.types import Model as OpenAIModel
+from pydantic import BaseModel
+
+from services.engines.router import Kind, ServedModel
+
+
+class Model(OpenAIModel):
+    """A model; `parent` is what an alias stands for."""
+
+    engine: str
+    kind: Kind
+    parent: str | None
+
+
+class ModelList(BaseModel):
+    object: Literal["list"]
+    data: list[Model]
+
+
+def wire_model(served: ServedModel) -> Model:
+    return Model(
+        id=served.id,
+        object="model",
+        created=served.created,
+        owned_by=served.engine if served.kind == "model" else "loam",
+        engine=served.engine,
+        kind=served.kind,
+        parent=served.parent,
+    )

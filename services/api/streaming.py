@@ -1,0 +1,119 @@
+"""Server-sent events out, and work that stops when the client has gone."""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+from fastapi import Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from services.api.errors import error_body
+from services.errors import ServiceError, http_form
+
+log = logging.getLogger(__name__)
+
+Objects: TypeAlias = AsyncGenerator[dict[str, Any]]
+Result = TypeVar("Result")
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ClientGone(ServiceError):
+    """The client has closed the connection: nobody reads what would be sent."""
+
+    status = 499
+
+
+class WireJSON(JSONResponse):
+    """JSON in ASCII: a lone surrogate in what a model or a client wrote must not break the response."""
+
+    def render(self, content: Any) -> bytes:
+        return to_json(content)
+
+
+class EventStream(StreamingResponse):
+    """A stream of events; what makes them is closed when the client goes, wherever it stood."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, events: AsyncGenerator[bytes]) -> None:
+        super().__init__(events, headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._events.aclose()
+
+
+async def stream_chat(request: Request, chunks: Objects) -> EventStream:
+    """Give a stream of chat chunks that ends in `[DONE]`; what fails before the first chunk is raised."""
+    return EventStream(_chat_events(await opened(request, chunks)))
+
+
+async def opened(request: Request, objects: Objects) -> Objects:
+    """Wait for the first object, so that an early failure has a status of its own."""
+    first = await while_connected(request, lambda: anext(objects, None))
+    return _chained(first, objects)
+
+
+async def while_connected(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
+    """Do the work, but stop it when the client goes. Raises ClientGone."""
+    results: list[Result] = []
+    failures: list[Exception] = []
+
+    async def do() -> None:
+        try:
+            results.append(await work())
+        except Exception as exc:  # given on below, out of the task group
+            failures.append(exc)
+        group.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(do)
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        group.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
+    if not results:
+        raise ClientGone("The client closed the connection.")
+    return results[0]
+
+
+def failed(exc: Exception) -> dict[str, Any]:
+    """Give the wire form of what went wrong in mid-stream, and note what nobody foresaw."""
+    if not isinstance(exc, ServiceError) and http_form(exc).status >= 500:
+        log.exception("stream_failed", exc_info=exc)
+    return error_body(exc)
+
+
+def to_json(content: Any) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+async def _chained(first: dict[str, Any] | None, rest: Objects) -> Objects:
+    try:
+        if first is not None:
+            yield first
+        async for one in rest:
+            yield one
+    finally:
+        await rest.aclose()
+
+
+async def _chat_events(chunks: Objects) -> AsyncGenerator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield b"data: " + to_json(chunk) + b"\n\n"
+        yield DONE
+    except Exception as exc:
+        # No [DONE]: a stream that broke did not end.
+        yield b"data: " + to_json(failed(exc)) + b"\n\n"
+    finally:
+        await chunks.aclose()
