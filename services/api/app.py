@@ -1,4 +1,4 @@
-"""The HTTP application: routes, the guard around them, and the worker beside them."""
+"""The HTTP application: routes, the guard around them, and what runs beside them."""
 
 import threading
 from collections.abc import AsyncIterator
@@ -11,12 +11,14 @@ from services.api.chat.routes import router as chat
 from services.api.embeddings.routes import router as embeddings
 from services.api.errors import install_error_handlers
 from services.api.files.routes import router as files
+from services.api.health import Readiness
 from services.api.health import router as health
 from services.api.middleware import RequestGuard
 from services.api.models.routes import router as models
 from services.api.responses.routes import router as responses
 from services.api.uploads.routes import router as uploads
 from services.api.vector_stores.routes import router as vector_stores
+from services.expiry import sweep_until
 from services.version import VERSION
 from services.wiring import Services
 
@@ -38,7 +40,7 @@ def create_app(services: Services) -> FastAPI:
         allow_headers=["*"],
         expose_headers=["x-request-id"],
     )
-    app.add_middleware(RequestGuard, settings=services.settings)
+    app.add_middleware(RequestGuard, services=services)
     return app
 
 
@@ -46,12 +48,19 @@ def create_app(services: Services) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     stop = threading.Event()
-    worker = services.start_worker(stop) if services.settings.worker else None
+    app.state.readiness = readiness = Readiness(services)
+    readiness.worker = services.start_worker(stop) if services.settings.worker else None
+    threads = [
+        threading.Thread(target=readiness.warm, name="warm"),
+        threading.Thread(target=sweep_until, args=(stop, services.database, services.blobs), name="sweep"),
+    ]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         stop.set()
-        if worker is not None:
-            worker.join()
+        for thread in (*threads, *filter(None, [readiness.worker])):
+            thread.join()
         await services.router.aclose()
         services.close()

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.auth import project_of
 from services.wiring import Services
 
 
@@ -16,8 +15,10 @@ def get_services(request: Request) -> Services:
 ServicesDep = Annotated[Services, Depends(get_services)]
 
 
-def get_project(request: Request, services: ServicesDep) -> str:
-    return project_of(services.settings, services.database, request.headers.get("authorization"))
+def get_project(request: Request) -> str:
+    """Give the project that the guard found, before any of the body was read."""
+    project_id: str = request.state.project_id
+    return project_id
 
 
 ProjectDep = Annotated[str, Depends(get_project)]

@@ -1,19 +1,23 @@
-"""Around every request: an id, the guard against web pages, the limit on bodies, the last catch."""
+"""Around every request: an id, who it is from, the guard against web pages, the limit on bodies, the last catch."""
 
 import logging
 import time
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.api.errors import error_response
-from services.auth import check_browser
+from services.api.metrics import observe
+from services.auth import check_browser, keys_required, project_of
 from services.errors import ServiceError, TooLarge
 from services.ids import REQUEST, new_id
-from services.settings import Settings
+from services.storage.tables import DEFAULT_PROJECT
+from services.wiring import Services
 
 log = logging.getLogger(__name__)
 
+API_PATH = "/v1/"
 UPLOAD_PATHS = ("/v1/files", "/v1/uploads")
 MULTIPART_ALLOWANCE_BYTES = 1024 * 1024
 
@@ -21,13 +25,14 @@ MULTIPART_ALLOWANCE_BYTES = 1024 * 1024
 class RequestGuard:
     """Gives every response an `x-request-id` and turns what nobody foresaw into a 500 that says it.
 
-    A body over the limit is refused by its declared length before it is read, and by its real
-    length while it is.
+    The key is checked before any of the body is read. A body over the limit is refused by its
+    declared length, and by its real length while it is read.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, services: Services) -> None:
         self.app = app
-        self.settings = settings
+        self.services = services
+        self.settings = services.settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,12 +60,24 @@ class _Guarded:
         headers = Headers(scope=self.scope)
         try:
             check_browser(self.guard.settings, headers.get("host"), headers.get("origin"))
+            if self._is_api_call():
+                self.scope.setdefault("state", {})["project_id"] = await self._project(headers.get("authorization"))
             self._check_size(int(headers.get("content-length") or 0))
             await self.guard.app(self.scope, self.receive, self.send)
         except Exception as exc:
             await self._failed(exc)
         finally:
             self._log()
+
+    def _is_api_call(self) -> bool:
+        """A browser asks by OPTIONS, without its key, whether it may send the real request."""
+        return bool(self.scope["path"].startswith(API_PATH) and self.scope["method"] != "OPTIONS")
+
+    async def _project(self, authorization: str | None) -> str:
+        services = self.guard.services
+        if not keys_required(services.settings):
+            return DEFAULT_PROJECT
+        return await run_in_threadpool(project_of, services.settings, services.database, authorization)
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -86,8 +103,9 @@ class _Guarded:
         await error_response(error)(self.scope, self._receive, self.send)
 
     def _log(self) -> None:
-        milliseconds = (time.perf_counter() - self.begun) * 1000
+        seconds = time.perf_counter() - self.begun
+        observe(self.scope, self.status, seconds)
         log.info(
             "request_finished request_id=%s method=%s path=%s status=%d ms=%.1f",
-            self.id, self.scope["method"], self.scope["path"], self.status, milliseconds,
+            self.id, self.scope["method"], self.scope["path"], self.status, seconds * 1000,
         )  # fmt: skip

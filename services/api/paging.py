@@ -17,7 +17,8 @@ class Identified(Protocol):
     id: str
 
 
-Item = TypeVar("Item", bound=Identified)
+Item = TypeVar("Item")
+Listed = TypeVar("Listed", bound=Identified)
 
 
 class ListOf(BaseModel, Generic[Item]):
@@ -30,7 +31,7 @@ class ListOf(BaseModel, Generic[Item]):
     has_more: bool
 
 
-def list_of(items: Sequence[Item], *, has_more: bool) -> ListOf[Item]:
+def list_of(items: Sequence[Listed], *, has_more: bool) -> "ListOf[Listed]":
     return ListOf(
         object="list",
         data=list(items),

@@ -1,30 +1,51 @@
 """Vector stores."""
 
 import time
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from services.ids import VECTOR_STORE, new_id
+from services.storage.paging import Page, PageRequest, read_page
 from services.storage.tables import VectorStoreRow
 
 DAY_S = 86_400
 
 
-def create_store(session: Session, project_id: str, *, name: str | None, embedder: str) -> VectorStoreRow:
+def create_store(
+    session: Session,
+    project_id: str,
+    *,
+    name: str | None,
+    embedder: str,
+    description: str | None = None,
+    expires_after_days: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> VectorStoreRow:
     """Make an empty store, to be searched with the embedder of that name."""
     now = int(time.time())
     row = VectorStoreRow(
         id=new_id(VECTOR_STORE),
         project_id=project_id,
         name=name,
+        description=description,
         embedder=embedder,
+        expires_after_days=expires_after_days,
+        metadata_=dict(metadata or {}),
         created_at=now,
         last_active_at=now,
     )
     session.add(row)
     session.flush()
     return row
+
+
+def list_stores(session: Session, project_id: str, request: PageRequest) -> Page[VectorStoreRow]:
+    mine = VectorStoreRow.project_id == project_id
+    cursors = select(VectorStoreRow.seq).where(mine)
+    rows = select(VectorStoreRow).where(mine)
+    return read_page(session, rows, request, seq=VectorStoreRow.seq, cursors=cursors, cursor_id=VectorStoreRow.id)
 
 
 def find_store(session: Session, project_id: str, store_id: str) -> VectorStoreRow | None:
@@ -51,3 +72,9 @@ def is_expired(store: VectorStoreRow, now: int) -> bool:
 def note_activity(session: Session, store_id: str, now: int) -> None:
     """Remember when a store was last searched or added to."""
     session.execute(update(VectorStoreRow).where(VectorStoreRow.id == store_id).values(last_active_at=now))
+
+
+def expired_stores(session: Session, now: int) -> Sequence[VectorStoreRow]:
+    """Give the stores of all projects whose time is over."""
+    limited = session.scalars(select(VectorStoreRow).where(VectorStoreRow.expires_after_days.is_not(None)))
+    return [store for store in limited if is_expired(store, now)]

@@ -1,0 +1,1 @@
+"""Vector stores: made and changed, filled with files, searched."""

@@ -1,0 +1,126 @@
+"""`POST /v1/vector_stores/{id}/search`: its wire, and how it becomes a search."""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
+
+from openai.types import VectorStoreSearchResponse
+from openai.types.vector_store_search_response import Content
+from pydantic import BaseModel, Discriminator, Field, Tag
+
+from rag.filters import parse_filter
+from rag.fuse import Weights
+from rag.retrieve import SearchOptions
+from rag.types import Hit
+from services.api.wire import LIST, TEXT, Text, WireRequest, text_or_list
+from services.ids import CHUNK
+
+MAX_QUERIES = 32
+
+_COURTESY = re.compile(
+    r"^\s*((hi|hello|hey|please|kindly|so|well|ok|okay)\b[\s,!.]*"
+    r"|(can|could|would|will) you (please )?(tell|show|explain to|give|help) (me|us)( with)?\b[\s,:]*"
+    r"|(please )?(tell|show|explain to|give) (me|us)( about)?\b[\s,:]*"
+    r"|(i|we) (want|need|would like|'d like) to (know|understand|find out)( about)?\b[\s,:]*"
+    r"|do you know( about)?\b[\s,:]*)+",
+    re.IGNORECASE,
+)
+
+
+class HybridWeights(WireRequest):
+    embedding_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    text_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class RankingOptions(WireRequest):
+    """`ranker` is taken and makes no difference: there is one ranking."""
+
+    ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
+    score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
+    hybrid_search: HybridWeights | None = None
+
+
+Query: TypeAlias = Annotated[Text, Field(min_length=1)]
+Queries: TypeAlias = Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)]
+
+
+class SearchVectorStore(WireRequest):
+    query: Annotated[Annotated[Query, Tag(TEXT)] | Annotated[Queries, Tag(LIST)], Discriminator(text_or_list)]
+    filters: Any = None
+    max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    ranking_options: RankingOptions | None = None
+    rewrite_query: bool = False
+
+    def queries(self) -> list[str]:
+        """Give the queries as they are to be searched for."""
+        given = [self.query] if isinstance(self.query, str) else self.query
+        return [rewrite(query) for query in given] if self.rewrite_query else given
+
+    def options(self) -> SearchOptions:
+        """Raises InvalidFilter, InvalidRanking."""
+        ranking = self.ranking_options or RankingOptions()
+        hybrid = ranking.hybrid_search
+        return SearchOptions(
+            max_results=self.max_num_results,
+            filters=None if self.filters is None else parse_filter(self.filters),
+            score_threshold=ranking.score_threshold,
+            weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
+        )
+
+
+class SearchResult(VectorStoreSearchResponse):
+    """A hit, with where it stands in its file and the raw score of each side that saw it."""
+
+    chunk_id: str
+    page: int | None
+    heading_path: list[str]
+    source_start: int
+    source_end: int
+    cosine: float | None
+    bm25: float | None
+
+
+class SearchPage(BaseModel):
+    """All hits: there is never a next page."""
+
+    object: Literal["vector_store.search_results.page"]
+    search_query: list[str]
+    data: list[SearchResult]
+    has_more: bool
+    next_page: str | None
+
+
+def rewrite(query: str) -> str:
+    """Give a question without its courtesies and question mark; as it was if nothing else is left.
+
+    A rule and no model: the words that are left are searched for as they stand.
+    """
+    return _COURTESY.sub("", query).strip().rstrip("?").rstrip() or query
+
+
+def search_page(queries: Sequence[str], hits: Sequence[Hit]) -> SearchPage:
+    return SearchPage(
+        object="vector_store.search_results.page",
+        search_query=list(queries),
+        data=[_result(hit) for hit in hits],
+        has_more=False,
+        next_page=None,
+    )
+
+
+def _result(hit: Hit) -> SearchResult:
+    passage = hit.passage
+    return SearchResult(
+        file_id=passage.file_id,
+        filename=passage.filename,
+        score=hit.score,
+        attributes=dict(passage.attributes),
+        content=[Content(type="text", text=passage.text)],
+        chunk_id=f"{CHUNK}{passage.chunk_id}",
+        page=passage.page,
+        heading_path=list(passage.heading_path),
+        source_start=passage.start,
+        source_end=passage.end,
+        cosine=hit.cosine,
+        bm25=hit.bm25,
+    )

@@ -1,0 +1,81 @@
+"""What holds for vector stores."""
+
+import time
+
+from sqlalchemy.orm import Session
+
+from services.api.idempotency import Creating
+from services.api.vector_stores.schemas import CreateVectorStore, UpdateVectorStore, VectorStore, store_object
+from services.errors import NotFound
+from services.ingestion import Ingestion
+from services.storage.database import Database
+from services.storage.documents import delete_store
+from services.storage.store_files import count_by_store
+from services.storage.tables import VectorStoreRow
+from services.storage.vector_stores import create_store, find_store, is_expired
+
+
+def require_store(session: Session, project_id: str, store_id: str) -> VectorStoreRow:
+    """Give a store of the project. Raises NotFound."""
+    row = find_store(session, project_id, store_id)
+    if row is None:
+        raise NotFound(f"No vector store found with id {store_id!r}.", param="vector_store_id")
+    return row
+
+
+def require_live_store(session: Session, project_id: str, store_id: str) -> VectorStoreRow:
+    """Give a store that files can be added to. Raises NotFound."""
+    row = require_store(session, project_id, store_id)
+    if is_expired(row, int(time.time())):
+        raise NotFound(f"The vector store {store_id!r} has expired.", param="vector_store_id", code="expired")
+    return row
+
+
+def create_vector_store(
+    creating: Creating, ingestion: Ingestion, wanted: CreateVectorStore, *, embedder: str
+) -> VectorStore:
+    """Make a store and begin to ingest its first files: all of it or, when one is not there, nothing."""
+    chunking = wanted.chunking_strategy.strategy() if wanted.chunking_strategy else None
+
+    def make(session: Session) -> VectorStore:
+        row = create_store(
+            session,
+            creating.project_id,
+            name=wanted.name,
+            description=wanted.description,
+            embedder=embedder,
+            expires_after_days=wanted.expires_after.days if wanted.expires_after else None,
+            metadata=wanted.metadata,
+        )
+        for file_id in dict.fromkeys(wanted.file_ids or ()):
+            ingestion.add_file(session, creating.project_id, row.id, file_id, chunking=chunking)
+        session.flush()
+        return described(session, row)
+
+    return creating.once(VectorStore, wanted.model_dump(), make)
+
+
+def update_vector_store(database: Database, project_id: str, store_id: str, changes: UpdateVectorStore) -> VectorStore:
+    """Change what is given and leave the rest. Raises NotFound."""
+    with database.write() as session:
+        row = require_store(session, project_id, store_id)
+        given = changes.model_fields_set
+        if "name" in given:
+            row.name = changes.name
+        if "description" in given:
+            row.description = changes.description
+        if "metadata" in given:
+            row.metadata_ = changes.metadata or {}
+        if "expires_after" in given:
+            row.expires_after_days = changes.expires_after.days if changes.expires_after else None
+        return described(session, row)
+
+
+def delete_vector_store(database: Database, project_id: str, store_id: str) -> None:
+    """Remove a store with its documents; the files stay. Raises NotFound."""
+    with database.write() as session:
+        delete_store(session, require_store(session, project_id, store_id))
+
+
+def described(session: Session, row: VectorStoreRow) -> VectorStore:
+    return store_object(row, count_by_store(session, [row])[row.id])
