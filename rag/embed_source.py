@@ -54,7 +54,8 @@ def _find_folder(source: str, download: bool) -> Path:
             )
         return Path(source).resolve()
     repo = source if "/" in source else f"{HUB_ORGANISATION}/{source}"
-    for folder in (_in_hub_cache(repo), _in_package(repo), _downloaded(repo) if download else None):
+    for place in (_in_hub_cache, _in_package, *([_downloaded] if download else [])):
+        folder = place(repo)
         if folder and _is_model(folder):
             return folder
     raise EmbedderUnavailable(

@@ -36,7 +36,9 @@ class Services:
         from rag.embed import open_embedder
 
         settings = self.settings
-        return open_embedder(settings.embedder, cache_dir=settings.cache, threads=settings.embedder_threads)
+        return open_embedder(
+            settings.embedder, cache_dir=settings.cache, threads=settings.embedder_threads, download=True
+        )
 
     @cached_property
     def searching(self) -> "Searching":
