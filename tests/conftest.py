@@ -12,7 +12,7 @@ from tests.fakes.embedder import WordEmbedder
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The public data sets beside the checkout."""
     if not SHARED_DATA.is_dir():

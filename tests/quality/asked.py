@@ -1,0 +1,156 @@
+"""Questions with what is known of their answers, and stores to ask them of, from the shared data sets."""
+
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rag.index import StoreIndex
+from rag.ports import Embedder, Vectors
+from rag.retrieve import retrieve
+from rag.types import Hit
+from tests.fakes.chunk_source import MemorySource
+
+Search: TypeAlias = Callable[[str], Sequence[Hit]]
+
+SEED = 5
+
+
+class Kind(Enum):
+    ANSWERABLE = "answerable"
+    ADVERSARIAL = "adversarial"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A question to a store; `half` 0 was fitted on, 1 was not; articles are never split.
+
+    `passage` and `answers`, as (start, text) in it, are given where the answer is known.
+    """
+
+    question: str
+    kind: Kind
+    half: int
+    passage: str = ""
+    answers: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """Questions that are asked of one store."""
+
+    name: str
+    search: Search
+    asked: tuple[Asked, ...]
+
+
+class Remembering:
+    """An embedder that embeds no text twice."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._known: dict[str, Vectors] = {}
+        self.name, self.id = embedder.name, embedder.id
+        self.dimensions, self.max_tokens = embedder.dimensions, embedder.max_tokens
+        self.tokenizer = embedder.tokenizer
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        new = sorted({text for text in texts if text not in self._known})
+        if new:
+            self._known |= zip(new, self._embedder.embed(new), strict=True)
+        return np.stack([self._known[text] for text in texts])
+
+
+def open_store(passages: Iterable[tuple[str, str]], embedder: Embedder, folder: Path) -> Search:
+    """Give the search of a store that holds these passages, (title, text) each."""
+    source = MemorySource()
+    titled = list(passages)
+    vectors = embedder.embed([text for _, text in titled])
+    for number, ((title, text), vector) in enumerate(zip(titled, vectors, strict=True), start=1):
+        source.add(number, text, vector, title=title)
+    index = StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
+    return lambda question: retrieve(question, index=index, source=source, embedder=embedder)
+
+
+def rounds(data: Path, embedder: Embedder, folder: Path) -> Iterator[Round]:
+    """Give all rounds: SQuAD's own questions, and foreign ones in both directions, large and tiny stores."""
+    draw = random.Random(SEED)
+    articles = _articles(data / "qa/squad/dev-v2.0.part.json")
+    known = {article["title"] for article in articles}
+    others = [one for one in _articles(data / "qa/squad/dev-v1.1.part.json") if one["title"] not in known]
+    own = [asked for number, article in enumerate(articles) for asked in _squad_questions(article, half=number % 2)]
+    squad = open_store(_paragraphs(articles), embedder, folder / "squad")
+    yield Round(name="squad", search=squad, asked=tuple(own))
+    yield Round(name="other articles → squad", search=squad, asked=_foreign(draw.sample(_questions(others), 800)))
+    for name, questions in _questions_on_other_matters(data):
+        yield Round(name=f"{name} → squad", search=squad, asked=_foreign(questions))
+    for name, passages in _other_texts(data, others, draw):
+        store = open_store(passages, embedder, folder / name)
+        asked = [(one.question, one.half) for one in draw.sample(own, 800 if len(passages) > 1 else 200)]
+        yield Round(name=f"squad → {name}", search=store, asked=_halved(asked))
+
+
+def _questions_on_other_matters(data: Path) -> Iterator[tuple[str, list[str]]]:
+    yield "scifact", [row["text"] for row in _json_lines(data / "retrieval/scifact/queries_test.jsonl")]
+    yield "cranfield", [row["text"] for row in _json_lines(data / "retrieval/cranfield/queries.jsonl")]
+    manual = json.loads((data / "rag/anthropic_docs/evaluation/docs_evaluation_dataset.json").read_text())
+    yield "anthropic_docs", [row["question"] for row in manual]
+
+
+def _other_texts(
+    data: Path, others: Sequence[dict[str, Any]], draw: random.Random
+) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Give the passages, (title, text) each, of stores that hold no answer to SQuAD's questions."""
+    manual = json.loads((data / "rag/anthropic_docs/data/anthropic_docs.json").read_text())
+    yield "anthropic_docs", [(row["chunk_heading"], row["text"]) for row in manual]
+    abstracts = draw.sample(_json_lines(data / "retrieval/scifact/corpus.jsonl"), 500)
+    yield "scifact", [(row["title"], row["text"]) for row in abstracts]
+    for number, article in enumerate(draw.sample(others, 4), start=1):
+        yield f"one paragraph ({number})", [draw.choice(list(_paragraphs([article])))]
+
+
+def _articles(path: Path) -> list[dict[str, Any]]:
+    articles: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["data"]
+    return articles
+
+
+def _paragraphs(articles: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    for article in articles:
+        for paragraph in article["paragraphs"]:
+            yield article["title"].replace("_", " "), paragraph["context"]
+
+
+def _questions(articles: Iterable[dict[str, Any]]) -> list[str]:
+    return [
+        asked["question"] for article in articles for paragraph in article["paragraphs"] for asked in paragraph["qas"]
+    ]
+
+
+def _squad_questions(article: dict[str, Any], *, half: int) -> Iterator[Asked]:
+    for paragraph in article["paragraphs"]:
+        for asked in paragraph["qas"]:
+            yield Asked(
+                question=asked["question"],
+                kind=Kind.ADVERSARIAL if asked["is_impossible"] else Kind.ANSWERABLE,
+                half=half,
+                passage=paragraph["context"],
+                answers=tuple((answer["answer_start"], answer["text"]) for answer in asked["answers"]),
+            )
+
+
+def _foreign(questions: Sequence[str]) -> tuple[Asked, ...]:
+    return _halved([(question, number % 2) for number, question in enumerate(questions)])
+
+
+def _halved(questions: Iterable[tuple[str, int]]) -> tuple[Asked, ...]:
+    return tuple(Asked(question=question, kind=Kind.FOREIGN, half=half) for question, half in questions)
+
+
+def _json_lines(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
