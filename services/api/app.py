@@ -16,6 +16,7 @@ from services.api.health import router as health
 from services.api.middleware import RequestGuard
 from services.api.models.routes import router as models
 from services.api.responses.routes import router as responses
+from services.api.sdk_paths import SdkPaths
 from services.api.uploads.routes import router as uploads
 from services.api.vector_stores.routes import router as vector_stores
 from services.expiry import sweep_until
@@ -41,6 +42,7 @@ def create_app(services: Services) -> FastAPI:
         expose_headers=["x-request-id"],
     )
     app.add_middleware(RequestGuard, services=services)
+    app.add_middleware(SdkPaths)
     return app
 
 

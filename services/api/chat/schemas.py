@@ -11,23 +11,12 @@ from rag.filters import parse_filter
 from rag.fuse import Weights
 from rag.retrieve import SearchOptions
 from services.answering import FileSearch
+from services.api.vector_stores.search import RankingOptions
 from services.api.wire import LIST, TEXT, Unicode, WireRequest, text_or_list
 
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Weight: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
 TokenLimit: TypeAlias = Annotated[int, Field(ge=1)]
-
-
-class HybridSearch(WireRequest):
-    embedding_weight: Weight
-    text_weight: Weight
-
-
-class RankingOptions(WireRequest):
-    ranker: str | None = None
-    score_threshold: Fraction | None = None
-    hybrid_search: HybridSearch | None = None
 
 
 class FileSearchOptions(WireRequest):
@@ -45,7 +34,7 @@ class FileSearchOptions(WireRequest):
         options = SearchOptions(
             max_results=self.max_num_results or default_results,
             filters=None if self.filters is None else parse_filter(self.filters, place=f"{place}.filters"),
-            score_threshold=ranking.score_threshold or 0.0,
+            score_threshold=ranking.score_threshold,
             weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
         )
         return FileSearch(store_ids=tuple(self.vector_store_ids), options=options)
