@@ -5,7 +5,6 @@ search takes as long whatever they are. Prints JSON; run with `python -m tests.b
 """
 
 import json
-import os
 import re
 import sqlite3
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
 CHUNKS = 10_000
 ROUNDS = 3
@@ -47,8 +47,7 @@ def query(texts: Sequence[str], questions: Sequence[str], folder: Path) -> dict[
     from rag.index import StoreIndex
     from rag.retrieve import retrieve
 
-    cache = Path(os.environ.get("LOAM_TEST_CACHE") or folder)
-    embedder = open_embedder("all-MiniLM-L6-v2", cache_dir=cache, threads=1)
+    embedder = open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam"), threads=1)
     source = memory_source(texts, embedder.dimensions)
 
     def opened() -> StoreIndex:
@@ -86,7 +85,10 @@ def text_search(texts: Sequence[str], questions: Sequence[str], folder: Path) ->
     for _ in range(ROUNDS):
         for name, search in searches.items():
             times[name] += durations(search, questions)
-    return {name: report[name] | percentiles(times[name]) for name in searches}
+    report = {name: report[name] | percentiles(times[name]) for name in searches}
+    for name in ("fts5", "bm25s"):
+        report[f"{name}_to_tantivy_ratio"] = report[name]["p50"] / report["tantivy"]["p50"]
+    return report
 
 
 def tantivy(texts: Sequence[str], folder: Path) -> tuple[Callable[[str], object], Callable[[], object]]:

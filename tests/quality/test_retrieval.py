@@ -31,7 +31,7 @@ WHOLE = ChunkingStrategy(max_tokens=4096)
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return open_embedder("all-MiniLM-L6-v2", cache_dir=CACHE, threads=os.cpu_count() or 1)
+    return open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam"))
 
 
 def windows(text: str, embedder: Embedder) -> list[str]:
