@@ -66,7 +66,7 @@ def check_browser(settings: Settings, host: str | None, origin: str | None) -> N
     """Keep web pages away from a keyless server. Raises Forbidden."""
     if keys_required(settings):
         return
-    name = urlsplit(f"//{host or ''}").hostname or ""
+    name = _hostname(f"//{host or ''}")
     if not is_loopback(name) and name not in settings.allowed_hosts:
         raise Forbidden(f"The Host {host!r} is not this server's. Name it in LOAM_ALLOWED_HOSTS to allow it.")
     if origin is not None and not origin_allowed(settings, origin):
@@ -75,4 +75,12 @@ def check_browser(settings: Settings, host: str | None, origin: str | None) -> N
 
 def origin_allowed(settings: Settings, origin: str) -> bool:
     """Tell whether a web page of that origin may call."""
-    return origin in settings.allowed_origins or is_loopback(urlsplit(origin).hostname or "")
+    return origin in settings.allowed_origins or is_loopback(_hostname(origin))
+
+
+def _hostname(url: str) -> str:
+    """Give the host that a URL names, nothing where it is not one."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

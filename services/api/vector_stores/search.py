@@ -18,11 +18,11 @@ from services.ids import CHUNK
 MAX_QUERIES = 32
 
 _COURTESY = re.compile(
-    r"^\s*((hi|hello|hey|please|kindly|so|well|ok|okay)\b[\s,!.]*"
-    r"|(can|could|would|will) you (please )?(tell|show|explain to|give|help) (me|us)( with)?\b[\s,:]*"
-    r"|(please )?(tell|show|explain to|give) (me|us)( about)?\b[\s,:]*"
-    r"|(i|we) (want|need|would like|'d like) to (know|understand|find out)( about)?\b[\s,:]*"
-    r"|do you know( about)?\b[\s,:]*)+",
+    r"^\s*(?:(?:"
+    r"hi|hello|hey|please|kindly|do you know"
+    r"|(?:(?:can|could|would|will) you )?(?:please )?(?:tell|show|give|explain to) (?:me|us)"
+    r"|i(?: want| need|'d like| would like) to (?:know|understand|find out)"
+    r")\b(?: about\b)?[\s,:!.]*)+",
     re.IGNORECASE,
 )
 

@@ -1,0 +1,55 @@
+import pytest
+from pydantic import ValidationError
+
+from rag.errors import InvalidFilter
+from rag.fuse import Weights
+from services.api.vector_stores.search import SearchVectorStore, rewrite
+
+
+@pytest.mark.parametrize(
+    ("asked", "searched"),
+    [
+        ("Could you tell me about barley?", "barley"),
+        ("Hello, please show us the rules for leave", "the rules for leave"),
+        ("I'd like to know how long bread rests?", "how long bread rests"),
+        ("What is loam?", "What is loam"),
+        ("please?", "please?"),
+        ("Hidden fees", "Hidden fees"),
+    ],
+)
+def test_a_rewritten_query_loses_its_courtesies_only(asked: str, searched: str) -> None:
+    assert rewrite(asked) == searched
+
+
+def test_queries_are_left_alone_unless_told_otherwise() -> None:
+    assert SearchVectorStore(query="Please?").queries() == ["Please?"]
+    assert SearchVectorStore(query=["a", "b"]).queries() == ["a", "b"]
+
+
+def test_ranking_options_become_a_search() -> None:
+    wanted = SearchVectorStore.model_validate(
+        {
+            "query": "a",
+            "max_num_results": 3,
+            "ranking_options": {
+                "ranker": "none",
+                "score_threshold": 0.5,
+                "hybrid_search": {"embedding_weight": 1, "text_weight": 0},
+            },
+        }
+    )
+    options = wanted.options()
+
+    assert (options.max_results, options.score_threshold) == (3, 0.5)
+    assert options.weights == Weights(embedding=1.0, text=0.0)
+
+
+def test_a_malformed_filter_is_refused() -> None:
+    with pytest.raises(InvalidFilter, match=r"filters\.type must be one of"):
+        SearchVectorStore(query="a", filters={"type": "like"}).options()
+
+
+@pytest.mark.parametrize("query", ["", [], ["a", ""], 3, None, ["a"] * 33, "a\0b"])
+def test_a_query_that_is_none_is_refused(query: object) -> None:
+    with pytest.raises(ValidationError):
+        SearchVectorStore(query=query)
