@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rag.errors import EmbedderMismatch
 from rag.index import StoreIndex
 from rag.ports import Embedder
 from rag.retrieve import SearchOptions, retrieve
@@ -15,7 +14,7 @@ from services.errors import NotFound
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
 from services.storage.tables import VectorStoreRow
-from services.storage.vector_stores import find_store, is_expired, note_activity
+from services.storage.vector_stores import find_store, is_expired, note_activity, require_embedder
 
 ACTIVITY_RESOLUTION_S = 60
 
@@ -53,11 +52,7 @@ class Searching:
     def _of_one(self, project_id: str, store_id: str, query: str | Sequence[str], options: SearchOptions) -> list[Hit]:
         store = self._searchable(project_id, store_id)
         embedder = self._embedder()
-        if store.embedder != embedder.name:
-            raise EmbedderMismatch(
-                f"The vector store {store_id!r} was made with the embedder {store.embedder!r}, not {embedder.name!r}.",
-                hint="Set LOAM_EMBEDDER to that one, or ingest the files into a new store.",
-            )
+        require_embedder(store.embedder, embedder)
         source = SqlChunkSource(self._database, store_id)
         return retrieve(query, index=self._index(store_id, embedder), source=source, embedder=embedder, options=options)
 

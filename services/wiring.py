@@ -73,9 +73,20 @@ class Services:
         task = IngestTask(self.database, self.blobs, lambda: self.embedder, limits)
         return Worker(self.database, [task], self.ingestion.bell)
 
+    def run_worker(self, stop: threading.Event) -> None:
+        """Tidy up, then work until `stop` is set."""
+        from services.tidy import tidy
+
+        try:
+            tidy(self.database, self.blobs, self.settings.indexes_dir)
+        except Exception:
+            # Such as a file that another process removed first: it is for the next start.
+            log.exception("tidy_failed")
+        self.new_worker().run_forever(stop)
+
     def start_worker(self, stop: threading.Event) -> threading.Thread:
         """Run a worker beside the caller until `stop` is set."""
-        thread = threading.Thread(target=self.new_worker().run_forever, args=(stop,), name="worker")
+        thread = threading.Thread(target=self.run_worker, args=(stop,), name="worker")
         thread.start()
         return thread
 

@@ -21,6 +21,6 @@ def worker(session: Session) -> None:
         signal.signal(number, lambda *_: stop.set())
     services = open_services(session.settings)
     try:
-        services.new_worker().run_forever(stop)
+        services.run_worker(stop)
     finally:
         services.close()

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from typing import Protocol, TypeAlias
 
@@ -12,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from rag.chunk import AUTO, ChunkingStrategy
-from rag.errors import EmbedderMismatch, RagError
+from rag.errors import RagError
 from rag.ingest import Ingested, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
@@ -23,6 +22,7 @@ from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.documents import VectorsGone, fail_document, store_version
 from services.storage.tables import DocumentRow, FileRow, JobState, VectorStoreRow
+from services.storage.vector_stores import require_embedder
 from services.storage.vectors import SqlVectorCache
 
 BATCH_FILES = 64
@@ -65,7 +65,7 @@ class _Version:
 class _Work:
     job: Job
     version: _Version
-    store_embedder: str
+    made_with: str
 
 
 _Outcome: TypeAlias = Ingested[_Work] | Rejected[_Work]
@@ -103,10 +103,8 @@ class IngestTask:
                 self._settle(done, embedder, report)
                 if stopped():
                     raise Stopped
-                if work.store_embedder != embedder.name:
-                    done.append(Rejected(ref=work, error=_mismatch(work, embedder)))
-                elif self._is_held(work.job):
-                    yield self._source(work)
+                if self._is_held(work.job):
+                    yield self._source(work, embedder)
 
         cache = SqlVectorCache(self._database, project_id)
         for outcome in ingest(sources(), parse=self._parse, embedder=embedder, cache=cache):
@@ -118,16 +116,18 @@ class IngestTask:
         with self._database.read() as session:
             for job in jobs:
                 found = _current(session, job)
-                works.append(None if found is None else _Work(job=job, version=found[1], store_embedder=found[2]))
+                works.append(None if found is None else _Work(job=job, version=found[1], made_with=found[2]))
         gone = [job for job, work in zip(jobs, works, strict=True) if work is None]
         if gone:
             self._drop(gone, report)
         return [work for work in works if work is not None]
 
-    def _source(self, work: _Work) -> Source[_Work]:
-        version = work.version
-        read = partial(self._blobs.read, version.sha256)
-        return Source(ref=work, filename=version.filename, read=read, strategy=version.strategy)
+    def _source(self, work: _Work, embedder: Embedder) -> Source[_Work]:
+        def read() -> bytes:
+            require_embedder(work.made_with, embedder)
+            return self._blobs.read(work.version.sha256)
+
+        return Source(ref=work, filename=work.version.filename, read=read, strategy=work.version.strategy)
 
     def _parse(self, content: bytes, filename: str) -> Document:
         return parse(content, filename, limits=self._limits)
@@ -221,13 +221,6 @@ def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, str] | 
     ).one_or_none()
     if row is None:
         return None
-    document, sha256, store_embedder = row
+    document, sha256, made_with = row
     strategy = ChunkingStrategy(**document.chunking) if document.chunking else AUTO
-    return document, _Version(filename=document.filename, sha256=sha256, strategy=strategy), store_embedder
-
-
-def _mismatch(work: _Work, embedder: Embedder) -> EmbedderMismatch:
-    return EmbedderMismatch(
-        f"The vector store was made with the embedder {work.store_embedder!r}, not {embedder.name!r}.",
-        hint="Set LOAM_EMBEDDER to that one, or ingest into a new store.",
-    )
+    return document, _Version(filename=document.filename, sha256=sha256, strategy=strategy), made_with

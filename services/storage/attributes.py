@@ -4,7 +4,21 @@ import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, delete, exists, false, insert, not_, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    insert,
+    not_,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.orm import Session
 
 from rag.ports import Comparison, Compound, Filter
@@ -17,6 +31,12 @@ _ORDERINGS: dict[str, Callable[[Any, Any], Any]] = {
     "lt": operator.lt,
     "lte": operator.le,
 }
+
+_OF_DOCUMENTS = (
+    select(AttributeRow.document_seq, AttributeRow.key, AttributeRow.text, AttributeRow.number, AttributeRow.flag)
+    .where(AttributeRow.document_seq.in_(bindparam("seqs", expanding=True)))
+    .order_by(AttributeRow.document_seq, AttributeRow.position)
+)
 
 
 def write_attributes(session: Session, document: DocumentRow, attributes: Mapping[str, AttributeValue]) -> None:
@@ -35,11 +55,7 @@ def read_attributes(
     connection: Connection | Session, document_seqs: Iterable[int]
 ) -> dict[int, dict[str, AttributeValue]]:
     """Give the attributes of the documents that have some, in the order in which they were given."""
-    rows = connection.execute(
-        select(AttributeRow.document_seq, AttributeRow.key, AttributeRow.text, AttributeRow.number, AttributeRow.flag)
-        .where(AttributeRow.document_seq.in_(list(document_seqs)))
-        .order_by(AttributeRow.document_seq, AttributeRow.position)
-    )
+    rows = connection.execute(_OF_DOCUMENTS, {"seqs": list(document_seqs)})
     found: dict[int, dict[str, AttributeValue]] = {}
     for seq, key, text, number, flag in rows:
         found.setdefault(seq, {})[key] = next(value for value in (text, number, flag) if value is not None)

@@ -1,10 +1,12 @@
 """File bytes on disk, each content once under its sha256. What stands under a name is whole and on the disk."""
 
 import hashlib
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +17,8 @@ from services.storage.database import Database
 from services.storage.tables import FileRow, UploadPartRow
 
 PARTIAL = "partial"
+# Well below what SQLite takes as parameters of one statement.
+NAMES_PAGE = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +66,15 @@ class Blobs:
         """Remove a blob, if it is there. See `discard_unused` for doing it safely."""
         self.path(sha256).unlink(missing_ok=True)
 
-    def all(self) -> Iterator[str]:
-        """Give the names of all blobs."""
-        for folder in self._folder.glob("??"):
-            yield from (path.name for path in folder.iterdir())
+    def all(self, *, before: float = math.inf) -> Iterator[str]:
+        """Give the names of all blobs that were last put before a time."""
+        return (path.name for path in self._folder.glob("??/*") if path.stat().st_mtime < before)
+
+    def discard_partial(self, *, before: float) -> None:
+        """Remove what uploads that broke off before a time have left."""
+        for path in (self._folder / PARTIAL).glob("*"):
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
 
 
 def discard_unused(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None:
@@ -74,12 +83,11 @@ def discard_unused(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> 
     Call it once the transaction that let go of them is committed. It holds the write lock, so that
     whoever names a blob in a transaction finds, by asking `exists` there, either it or its absence.
     """
-    wanted = set(sha256s)
-    if not wanted:
-        return
-    with database.write() as session:
-        for sha256 in wanted - _named(session, wanted):
-            blobs.delete(sha256)
+    remaining = iter(sha256s)
+    while some := set(islice(remaining, NAMES_PAGE)):
+        with database.write() as session:
+            for sha256 in some - _named(session, some):
+                blobs.delete(sha256)
 
 
 def _named(session: Session, sha256s: set[str]) -> set[str]:

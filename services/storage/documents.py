@@ -18,7 +18,7 @@ from services.storage.tables import (
     VectorStoreRow,
     WindowRow,
 )
-from services.storage.vectors import add_vectors, known_keys, remove_unused_vectors
+from services.storage.vectors import add_vectors, remove_unused_vectors
 
 
 class VectorsGone(Exception):
@@ -49,15 +49,13 @@ def store_version(
     session: Session, document: DocumentRow, version: Ingested[Any], *, sha256: str, vector_bytes: int
 ) -> None:
     """Make a version the document's only one, completed and searchable. Raises VectorsGone."""
-    old_keys = _vector_keys(session, ChunkRow.document_seq == document.seq)
-    session.execute(delete(ChunkRow).where(ChunkRow.document_seq == document.seq))
-    add_vectors(session, document.project_id, version.vectors)
     keys = {key for chunk_keys in version.keys for key in chunk_keys}
-    if known_keys(session, document.project_id, keys) != keys:
+    if not add_vectors(session, document.project_id, keys, version.vectors):
         raise VectorsGone
+    old_keys = set() if document.chunked_sha256 is None else _remove_version(session, document)
     _insert_chunks(session, document, version)
+    _insert_text(session, document, version)
     remove_unused_vectors(session, document.project_id, old_keys - keys)
-    _write_text(session, document, version)
     document.status = FileStatus.COMPLETED
     document.error_code = document.error_message = None
     document.chunked_sha256 = sha256
@@ -112,6 +110,14 @@ def add_file_row(session: Session, project_id: str, filename: str, *, sha256: st
     return row
 
 
+def _remove_version(session: Session, document: DocumentRow) -> set[VectorKey]:
+    """Remove the chunks and the text; give the keys of the vectors that they used."""
+    keys = _vector_keys(session, ChunkRow.document_seq == document.seq)
+    session.execute(delete(ChunkRow).where(ChunkRow.document_seq == document.seq))
+    session.execute(delete(DocumentTextRow).where(DocumentTextRow.document_seq == document.seq))
+    return keys
+
+
 def _insert_chunks(session: Session, document: DocumentRow, version: Ingested[Any]) -> None:
     if not version.chunks:
         return
@@ -150,18 +156,16 @@ def _chunk_values(document: DocumentRow, chunk: Chunk) -> dict[str, Any]:
     }
 
 
-def _write_text(session: Session, document: DocumentRow, version: Ingested[Any]) -> None:
-    session.execute(delete(DocumentTextRow).where(DocumentTextRow.document_seq == document.seq))
-    session.execute(
-        insert(DocumentTextRow).values(
-            document_seq=document.seq,
-            project_id=document.project_id,
-            media_type=version.document.media_type,
-            title=version.document.title,
-            text=version.document.text,
-            pages=[[page.number, page.start, page.end] for page in version.document.pages],
-        )
-    )
+def _insert_text(session: Session, document: DocumentRow, version: Ingested[Any]) -> None:
+    text = {
+        "document_seq": document.seq,
+        "project_id": document.project_id,
+        "media_type": version.document.media_type,
+        "title": version.document.title,
+        "text": version.document.text,
+        "pages": [[page.number, page.start, page.end] for page in version.document.pages],
+    }
+    session.execute(insert(DocumentTextRow), [text])
 
 
 def _vector_keys(session: Session, chunks: ColumnElement[bool]) -> set[VectorKey]:

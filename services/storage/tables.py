@@ -6,7 +6,7 @@ a new version of a document has new chunks, under ids that are never used again.
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -15,7 +15,7 @@ DEFAULT_PROJECT = "default"
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {dict[str, Any]: JSON, list[Any]: JSON}
+    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[Any]: JSON}
 
 
 def _owned() -> Mapped[str]:
@@ -72,7 +72,7 @@ class FileRow(Base):
     """An uploaded file; its bytes are the blob named by `sha256`."""
 
     __tablename__ = "files"
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(unique=True)
@@ -118,7 +118,7 @@ class VectorStoreRow(Base):
     """A vector store. `revision` grows with every change to its searchable chunks."""
 
     __tablename__ = "vector_stores"
-    __table_args__ = {"sqlite_autoincrement": True}
+    __table_args__ = ({"sqlite_autoincrement": True},)
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(unique=True)

@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from rag.errors import EmbedderMismatch
+from rag.ports import Embedder
 from services.ids import VECTOR_STORE, new_id
 from services.storage.paging import Page, PageRequest, read_page
 from services.storage.tables import VectorStoreRow
@@ -78,3 +81,13 @@ def expired_stores(session: Session, now: int) -> Sequence[VectorStoreRow]:
     """Give the stores of all projects whose time is over."""
     limited = session.scalars(select(VectorStoreRow).where(VectorStoreRow.expires_after_days.is_not(None)))
     return [store for store in limited if is_expired(store, now)]
+
+
+def require_embedder(made_with: str, embedder: Embedder) -> None:
+    """Check that a store was made with this embedder, named as in the settings. Raises EmbedderMismatch."""
+    # The settings may give a hub id or a directory: its last part is the embedder's name.
+    if Path(made_with).resolve().name != embedder.name:
+        raise EmbedderMismatch(
+            f"The vector store was made with the embedder {made_with!r}, not {embedder.name!r}.",
+            hint="Set LOAM_EMBEDDER to that one, or ingest the files into a new store.",
+        )

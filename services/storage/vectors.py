@@ -1,6 +1,6 @@
 """Vectors under the hash of their text, one for every window that has that text: none is computed twice."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
 from sqlalchemy import delete, exists, insert, select
@@ -34,12 +34,15 @@ def known_keys(session: Session, project_id: str, keys: Iterable[VectorKey]) -> 
     return {key for page in _pages(keys) for key in session.scalars(mine.where(VectorRow.key.in_(page)))}
 
 
-def add_vectors(session: Session, project_id: str, vectors: Mapping[VectorKey, Vectors]) -> None:
-    """Keep the vectors that are not there yet."""
-    new = vectors.keys() - known_keys(session, project_id, vectors)
-    rows = [{"project_id": project_id, "key": key, "vector": encode_vector(vectors[key])} for key in new]
+def add_vectors(session: Session, project_id: str, keys: Set[VectorKey], vectors: Mapping[VectorKey, Vectors]) -> bool:
+    """See that all the keys have a vector, adding those that are given; False when one is missing."""
+    wanted = keys - known_keys(session, project_id, keys)
+    if not wanted <= vectors.keys():
+        return False
+    rows = [{"project_id": project_id, "key": key, "vector": encode_vector(vectors[key])} for key in wanted]
     if rows:
         session.execute(insert(VectorRow), rows)
+    return True
 
 
 def remove_unused_vectors(session: Session, project_id: str, keys: Iterable[VectorKey]) -> None:

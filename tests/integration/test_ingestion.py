@@ -280,3 +280,14 @@ def _document(session: object, store: str, file_id: str) -> DocumentRow:
     document = find_document(session, store, file_id)  # type: ignore[arg-type]
     assert document is not None
     return document
+
+
+def test_every_bad_file_fails_with_a_reason_or_is_read_whole(services: Services, store: str, shared_data: Path) -> None:
+    added = ingest(services, store, shared_data / "docs" / "synthetic_bad")
+    for document in documents(services):
+        assert document.status in ("completed", "failed")
+        assert (document.status == "failed") == bool(document.error_code and document.error_message)
+    assert count(services, DocumentRow) == len(added)
+    with services.database.read() as session:
+        with_chunks = set(session.scalars(select(ChunkRow.document_seq)))
+    assert with_chunks == {document.seq for document in documents(services) if document.status == "completed"}

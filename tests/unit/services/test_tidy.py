@@ -1,0 +1,63 @@
+import os
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from services.jobs import queue
+from services.storage.blobs import Blobs
+from services.storage.database import Database
+from services.storage.documents import add_file_row
+from services.storage.tables import DEFAULT_PROJECT, JobRow, JobState
+from services.tidy import tidy
+from tests.fakes.stored import add_store
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> Blobs:
+    return Blobs(tmp_path / "blobs")
+
+
+def aged(path: Path) -> Path:
+    os.utime(path, (1, 1))
+    return path
+
+
+def test_old_blob_goes_only_when_nothing_names_it(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+    named, unnamed, young = (blobs.put(content).sha256 for content in (b"named", b"unnamed", b"young"))
+    with database.write() as session:
+        add_file_row(session, DEFAULT_PROJECT, "a.txt", sha256=named, size_bytes=5)
+    for sha256 in (named, unnamed):
+        aged(blobs.path(sha256))
+    tidy(database, blobs, tmp_path / "indexes")
+    assert set(blobs.all()) == {named, young}
+
+
+def test_old_remains_of_a_broken_upload_go(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+    blobs.put(b"abc")
+    old, young = tmp_path / "blobs" / "partial" / "old", tmp_path / "blobs" / "partial" / "young"
+    old.write_bytes(b"")
+    young.write_bytes(b"")
+    aged(old)
+    tidy(database, blobs, tmp_path / "indexes")
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+def test_index_goes_with_its_store(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+    add_store(database, "vs_there")
+    for name in ("vs_there", "vs_gone"):
+        (tmp_path / "indexes" / name).mkdir(parents=True)
+        aged(tmp_path / "indexes" / name)
+    tidy(database, blobs, tmp_path / "indexes")
+    assert [path.name for path in (tmp_path / "indexes").iterdir()] == ["vs_there"]
+
+
+def test_records_of_old_jobs_go_and_live_ones_stay(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+    with database.write() as session:
+        queue.enqueue(session, DEFAULT_PROJECT, "ingest", "ended")
+        queue.finish(session, queue.claim(session, "ingest", "me", 1)[0], JobState.SUCCEEDED)
+        session.scalars(select(JobRow)).one().finished_at = 1
+        queue.enqueue(session, DEFAULT_PROJECT, "ingest", "live")
+    tidy(database, blobs, tmp_path / "indexes")
+    with database.read() as session:
+        assert session.scalars(select(JobRow.subject)).all() == ["live"]
