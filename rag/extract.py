@@ -21,8 +21,8 @@ from rag.types import Hit
 from rag.words import read
 
 PASSAGES = 6
-SENTENCES = 40
-"""Embedding this many takes about 60 ms on two cores; where there are more, those sharing most words are taken."""
+SENTENCES = 24
+"""So many are embedded, about 40 ms on two cores; of more, those that share most words with the question."""
 
 SECOND_QUOTE = 0.6
 """A second sentence is quoted when it is at least this likely, beside the first, to be the one that answers."""

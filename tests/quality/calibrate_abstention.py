@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rag.calibration import Calibration
 from rag.cite import Quote
 from rag.embed import open_embedder
-from rag.evidence import ABSTENTION, SELECTION, Evidence
+from rag.evidence import ABSTENTION, SELECTION
 from rag.extract import gather
 from rag.ports import Embedder
 from tests.quality.asked import Asked, Kind, Remembering, Round, rounds
@@ -33,12 +33,12 @@ THRESHOLDS = np.arange(0.1, 0.95, 0.1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A question with the features of its candidates `float64 [n, f]` and whether each holds the answer."""
+    """A question with both kinds of features of its n candidates, and which of them hold the answer."""
 
     round: str
     asked: Asked
-    evidence: Evidence
-    features: NDArray[np.float64]
+    selection: NDArray[np.float64]
+    abstention: NDArray[np.float64]
     holds_answer: NDArray[np.bool_]
 
 
@@ -66,9 +66,14 @@ def cases_of(one: Round, embedder: Embedder) -> list[Case]:
     for asked in one.asked:
         gathered = gather(asked.question, one.search(asked.question), embedder)
         if gathered is not None:
-            holds = np.array([holds_answer(quote, asked) for quote in gathered.quotes])
-            features = gathered.evidence.selection_features()
-            case = Case(round=one.name, asked=asked, evidence=gathered.evidence, features=features, holds_answer=holds)
+            candidates = range(len(gathered.quotes))
+            case = Case(
+                round=one.name,
+                asked=asked,
+                selection=gathered.evidence.selection_features(),
+                abstention=np.array([gathered.evidence.abstention_features(i) for i in candidates]),
+                holds_answer=np.array([holds_answer(quote, asked) for quote in gathered.quotes]),
+            )
             cases.append(case)
     return cases
 
@@ -83,7 +88,7 @@ def holds_answer(quote: Quote, asked: Asked) -> bool:
 def fit(cases: Sequence[Case]) -> Calibration:
     """Fit both models on these cases; the threshold answers ANSWERED_OF_ANSWERABLE of the answerable ones."""
     selection = fit_selection([case for case in cases if case.holds_answer.any()])
-    rows = np.array([case.evidence.abstention_features(chosen(case, selection)) for case in cases])
+    rows = np.array([case.abstention[chosen(case, selection)] for case in cases])
     abstention, intercept = fit_abstention(rows, [case.asked.kind for case in cases])
     probabilities = 1 / (1 + np.exp(-(rows @ abstention) - intercept))
     answerable = probabilities[[case.asked.kind is Kind.ANSWERABLE for case in cases]]
@@ -99,8 +104,8 @@ def fit_selection(cases: Sequence[Case], decay: float = 1.0) -> NDArray[np.float
     """Give the weights under which a softmax over a question's sentences is likeliest to fall on the answer."""
     from scipy.optimize import minimize
 
-    scale = np.concatenate([case.features for case in cases]).std(axis=0)
-    scaled = [case.features / scale for case in cases]
+    scale = np.concatenate([case.selection for case in cases]).std(axis=0)
+    scaled = [case.selection / scale for case in cases]
 
     def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         total, gradient = decay / 2 * float(weights @ weights), decay * weights
@@ -126,7 +131,7 @@ def fit_abstention(rows: NDArray[np.float64], kinds: Sequence[Kind]) -> tuple[ND
 
 
 def chosen(case: Case, selection: NDArray[np.float64]) -> int:
-    return int((case.features @ selection).argmax())
+    return int((case.selection @ selection).argmax())
 
 
 def named(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]:
@@ -136,7 +141,7 @@ def named(names: Sequence[str], values: NDArray[np.float64]) -> dict[str, float]
 def probabilities(cases: Sequence[Case], calibration: Calibration) -> NDArray[np.float64]:
     selection = np.array([calibration.selection[name] for name in SELECTION])
     abstention = np.array([calibration.abstention[name] for name in ABSTENTION])
-    rows = np.array([case.evidence.abstention_features(chosen(case, selection)) for case in cases])
+    rows = np.array([case.abstention[chosen(case, selection)] for case in cases])
     return 1 / (1 + np.exp(-(rows @ abstention) - calibration.intercept))
 
 
