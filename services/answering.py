@@ -4,13 +4,15 @@
 `conclude` checks what a quoting or a writing engine gave. `ask` is the whole turn at once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 import anyio.from_thread
 import anyio.to_thread
+from anyio.lowlevel import RunVar
 
 from prompts import Message
 from rag.answer import Asking, concluded, finish, ground, refusal
@@ -25,6 +27,11 @@ from services.errors import BadRequest, NotFound, ServiceError
 from services.settings import AliasSettings
 from services.storage.vector_stores import find_store_by_name
 from services.wiring import Services
+
+MAX_PREPARING = 128
+
+Result = TypeVar("Result")
+_workers: RunVar[anyio.CapacityLimiter] = RunVar("workers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +55,19 @@ class Turn:
         return self.request.grounding
 
 
+async def in_worker(work: Callable[[], Result]) -> Result:
+    """Run synchronous steps in a thread; not one of the app's own, since some wait there for a model."""
+    try:
+        limiter = _workers.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(MAX_PREPARING)
+        _workers.set(limiter)
+    return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+
 async def ask(services: Services, project_id: str, **asked: Any) -> Answer:
     """Give the checked answer to a turn; the arguments are those of `prepare`, with documents named."""
-    turn = await anyio.to_thread.run_sync(partial(prepare, services, project_id, **asked))
+    turn = await in_worker(partial(prepare, services, project_id, **asked))
     completion = await turn.route.engine.chat(turn.request)
     message = completion["choices"][0]["message"]
     return conclude(turn, message.get("content") or "", message.get("citations"))

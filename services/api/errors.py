@@ -74,7 +74,7 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
     said = first["msg"].removeprefix("Value error, ")
     message = f"Invalid value for {param!r}: {said}." if param else f"Invalid request: {said}."
     if first["type"] == "missing":
-        message = f"Missing required parameter: {param!r}."
+        message = f"Missing required parameter: {param!r}." if param else "The request must have a JSON body."
     elif first["type"] == "extra_forbidden":
         message = f"Unrecognized request argument supplied: {param}."
     if more:

@@ -7,7 +7,7 @@ and check it in the tests instead. A request is tried again only while nothing o
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from services.errors import ServiceError, UpstreamFailed
 
 log = logging.getLogger(__name__)
 
+DONE = "[DONE]"
+DRAIN_S = 0.5
 CONNECT_TIMEOUT_S = 10.0
 LONGEST_WAIT_S = 8.0
 """An upstream that asks for a longer pause than this is not waited for: the caller is told instead."""
@@ -77,8 +79,10 @@ class Hosted:
     async def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
         finished = False
         async with self._answered(self._body(request, stream=True)) as response:
-            async for data in _events(response):
-                if data == "[DONE]":
+            events = _events(response)
+            async for data in events:
+                if data == DONE:
+                    await _drain(events)
                     return
                 chunk = _object(data, self._upstream)
                 finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
@@ -141,6 +145,13 @@ class Hosted:
         if self._upstream.key is not None:
             headers["authorization"] = f"Bearer {self._upstream.key.get_secret_value()}"
         return headers
+
+
+async def _drain(events: AsyncIterator[str]) -> None:
+    """Read what comes after the end, so that the connection can be used again; none waits long for it."""
+    with anyio.move_on_after(DRAIN_S), suppress(httpx.HTTPError):
+        async for _ in events:
+            pass
 
 
 async def _events(response: httpx.Response) -> AsyncIterator[str]:

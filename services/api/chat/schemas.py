@@ -22,7 +22,7 @@ TokenLimit: TypeAlias = Annotated[int, Field(ge=1)]
 class FileSearchOptions(WireRequest):
     """Which documents to answer from: the same words as in `/v1/responses` and in a search."""
 
-    vector_store_ids: Annotated[list[str], Field(min_length=1)]
+    vector_store_ids: Annotated[list[Unicode], Field(min_length=1)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     filters: dict[str, Any] | None = None
     ranking_options: RankingOptions | None = None
@@ -80,7 +80,7 @@ class ChatMessage(_AsItCame):
 class ChatCompletionRequest(_AsItCame):
     """The body of a request. Fields that are not named here are for the engine to know or to refuse."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[Unicode, Field(min_length=1)]
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     stream: bool | None = None
     file_search: FileSearchOptions | None = None

@@ -5,9 +5,7 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-import anyio.to_thread
-
-from services.answering import Turn, prepare
+from services.answering import Turn, in_worker, prepare
 from services.api.chat.cited import Sending
 from services.api.chat.schemas import ChatCompletionRequest
 from services.wiring import Services
@@ -39,4 +37,4 @@ async def _prepared(services: Services, project_id: str, asked: ChatCompletionRe
         params=asked.params(),
         file_search=search.to_search(services.settings.max_num_results, place="file_search") if search else None,
     )
-    return await anyio.to_thread.run_sync(preparing)
+    return await in_worker(preparing)

@@ -33,7 +33,7 @@ Input: TypeAlias = Annotated[
 class EmbeddingRequest(WireRequest):
     """`input` is a text, texts, the ids of one text's tokens, or those of several."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[Unicode, Field(min_length=1)]
     input: Input
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: Annotated[int, Field(ge=1)] | None = None

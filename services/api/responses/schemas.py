@@ -55,11 +55,11 @@ class Reasoning(WireRequest):
 class ResponseRequest(WireRequest):
     """The body of a request. What loam cannot do has a place here only to be refused by name."""
 
-    model: Annotated[str, Field(min_length=1)]
+    model: Annotated[Unicode, Field(min_length=1)]
     input: Input
     stream: bool | None = None
     instructions: Unicode | None = None
-    previous_response_id: str | None = None
+    previous_response_id: Unicode | None = None
     store: bool | None = None
     include: list[Include] | None = None
     metadata: Metadata | None = None

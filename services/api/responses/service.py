@@ -6,10 +6,8 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-import anyio.to_thread
-
 from rag.types import Hit
-from services.answering import Turn, prepare
+from services.answering import Turn, in_worker, prepare
 from services.api.chat.cited import Sending
 from services.api.responses.events import Event, Writing
 from services.api.responses.items import input_items, messages_of
@@ -87,7 +85,7 @@ def page_of(items: list[dict[str, Any]], page: PageRequest) -> dict[str, Any]:
 
 async def _events(services: Services, project_id: str, asked: ResponseRequest) -> AsyncGenerator[Event]:
     items = input_items(asked.input)
-    turn = await anyio.to_thread.run_sync(partial(_prepared, services, project_id, asked, items))
+    turn = await in_worker(partial(_prepared, services, project_id, asked, items))
     async with aclosing(Sending(turn).chunks(turn.route.engine.stream(turn.request))) as chunks:
         # Nothing is said before the engine has: until then a failure has a status of its own.
         first = await anext(chunks)
@@ -100,7 +98,7 @@ async def _events(services: Services, project_id: str, asked: ResponseRequest) -
     for event in writing.end():
         yield event
     if asked.store is not False:
-        await anyio.to_thread.run_sync(partial(_save, services, project_id, items, writing.response))
+        await in_worker(partial(_save, services, project_id, items, writing.response))
     yield writing.ended()
 
 
@@ -193,8 +191,8 @@ def _result(hit: Hit) -> dict[str, Any]:
 
 def _begun(asked: ResponseRequest, turn: Turn) -> dict[str, Any]:
     """Give the response as it stands before anything is written."""
-    given = asked.model_dump(mode="json", exclude_unset=True)
-    text = given.get("text") or {}
+    text = asked.text.model_dump(exclude_none=True) if asked.text else {}
+    reasoning = asked.reasoning.model_dump(exclude_none=True) if asked.reasoning else {}
     return {
         "id": new_id(RESPONSE),
         "object": "response",
@@ -212,10 +210,10 @@ def _begun(asked: ResponseRequest, turn: Turn) -> dict[str, Any]:
         "output": [],
         "parallel_tool_calls": asked.parallel_tool_calls is not False,
         "previous_response_id": asked.previous_response_id,
-        "reasoning": {"effort": None, "summary": None} | (given.get("reasoning") or {}),
+        "reasoning": {"effort": None, "summary": None} | reasoning,
         "store": asked.store is not False,
         "temperature": asked.temperature,
-        "text": text | {"format": text.get("format") or {"type": "text"}},
+        "text": {"format": {"type": "text"}} | text,
         "tool_choice": asked.tool_choice or "auto",
         "tools": [tool.model_dump() for tool in asked.tools or ()],
         "top_logprobs": 0,

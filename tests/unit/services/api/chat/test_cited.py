@@ -1,0 +1,134 @@
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from rag.types import ChunkId, Grounding, Hit, Passage
+from services.answering import Turn
+from services.api.chat.cited import Sending
+from services.engines.engine import ChatRequest
+from services.engines.hosted import Hosted, Upstream
+from services.engines.pool import ClientPool
+from services.engines.router import Route
+
+TEXT = "Tomatoes are planted in May. They like the sun."
+WRITTEN = "Tomatoes are planted in May [1]. So are cats [1] [4]."
+SENT = "Tomatoes are planted in May [1]. So are cats."
+ENGINE = Hosted(
+    Upstream(
+        engine="groq",
+        url="",
+        model="m",
+        key=None,
+        key_hint="",
+        timeout_s=1,
+        retries=0,
+        supports=frozenset(),
+        forwards=frozenset(),
+    ),
+    ClientPool(),
+)
+
+
+def turn(*, grounded: bool = True, **params: Any) -> Turn:
+    passage = Passage(chunk_id=ChunkId(7), file_id="file-1", filename="a.md", text=TEXT, start=100, end=100 + len(TEXT))
+    hit = Hit(passage=passage, score=0.5, rank=1)
+    grounding = Grounding(
+        question="q", sources=(hit,), instructions="", role="system", prompt="p", timings_ms={"search": 1.23456}
+    )
+    request = ChatRequest(messages=(), params=params, grounding=grounding if grounded else None)
+    return Turn(route=Route(model_id="llama", engine=ENGINE, generative=True), request=request, refusal="No.")
+
+
+def chunk(content: str | None, finish_reason: str | None = None, index: int = 0) -> dict[str, Any]:
+    delta = {} if content is None else {"content": content}
+    return {"id": "theirs", "choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]}
+
+
+def sent(turn: Turn, *chunks: dict[str, Any]) -> list[dict[str, Any]]:
+    async def written() -> AsyncGenerator[dict[str, Any]]:
+        for one in chunks:
+            yield one
+
+    async def collect() -> list[dict[str, Any]]:
+        return [one async for one in Sending(turn).chunks(written())]
+
+    return asyncio.run(collect())
+
+
+def contents(chunks: list[dict[str, Any]]) -> str:
+    return "".join(choice["delta"].get("content") or "" for one in chunks for choice in one["choices"])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 11, 100])
+def test_what_is_streamed_does_not_depend_on_the_pieces(size: int) -> None:
+    pieces = [chunk(WRITTEN[start : start + size]) for start in range(0, len(WRITTEN), size)]
+    chunks = sent(turn(), *pieces, chunk(None, "stop"))
+
+    assert contents(chunks) == SENT
+    *_, last_content, end = chunks
+    [annotation] = last_content["choices"][0]["delta"]["annotations"]
+    assert annotation["file_citation"] == {
+        "file_id": "file-1",
+        "filename": "a.md",
+        "index": 1,
+        "start_index": 28,
+        "end_index": 31,
+        "quote": "Tomatoes are planted in May",
+        "page": None,
+        "chunk_id": "chunk_7",
+        "score": 0.5,
+        "source_start": 100,
+        "source_end": 127,
+    }
+    assert (last_content["loam"]["answered"], last_content["loam"]["timings_ms"]["search"]) == (True, 1.235)
+    assert end["choices"][0] == {"index": 0, "delta": {}, "finish_reason": "stop"}
+
+
+def test_content_beside_the_reason_to_finish_is_kept() -> None:
+    chunks = sent(turn(), chunk("Tomatoes are planted in May [1"), chunk("].", "stop"))
+
+    assert contents(chunks) == "Tomatoes are planted in May [1]."
+    assert [one["choices"][0]["finish_reason"] for one in chunks] == [None, None, "stop"]
+
+
+def test_each_choice_has_its_own_marks_and_loam_speaks_when_all_have_ended() -> None:
+    ends = [chunk(None, "stop", index) for index in (0, 1)]
+    chunks = sent(turn(n=2), chunk("Tomatoes are planted in May [1].", index=1), chunk("No.", index=0), *ends)
+
+    annotated = [one for one in chunks if "annotations" in one["choices"][0]["delta"]]
+    assert [len(one["choices"][0]["delta"]["annotations"]) for one in annotated] == [0, 1]
+    assert ["loam" in one for one in annotated] == [False, True]
+    assert annotated[1]["loam"]["answered"] is True
+
+
+def test_a_choice_without_text_gets_none() -> None:
+    calls = {"choices": [{"index": 0, "delta": {"tool_calls": []}, "finish_reason": "tool_calls"}]}
+    [only] = sent(turn(), calls)
+
+    assert "content" not in only["choices"][0]["delta"]
+    assert only["loam"]["answered"] is False
+
+
+def test_without_documents_nothing_is_touched_but_id_and_model() -> None:
+    [first, last] = sent(turn(grounded=False), chunk("See [1] [9]"), chunk(None, "stop"))
+
+    assert first["choices"] == [{"index": 0, "delta": {"content": "See [1] [9]"}, "finish_reason": None}]
+    assert (first["model"], first["id"] == last["id"] != "theirs") == ("llama", True)
+    assert last["loam"]["answered"] is None
+
+
+def test_a_whole_completion_is_checked_too() -> None:
+    given = {"choices": [{"index": 0, "message": {"role": "assistant", "content": WRITTEN}, "finish_reason": "stop"}]}
+    completion = Sending(turn()).completion(given)
+
+    message = completion["choices"][0]["message"]
+    assert (message["content"], len(message["annotations"])) == (SENT, 1)
+    assert completion["loam"]["engine"] == "groq"
+
+
+def test_the_refusal_is_no_answer() -> None:
+    given = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "No."}}]}
+
+    assert Sending(turn()).completion(given)["loam"]["answered"] is False

@@ -1,0 +1,163 @@
+"""Retries and errors at the edge of an upstream, with a transport in place of the network."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from services.engines.engine import ChatRequest
+from services.engines.hosted import Hosted, Upstream
+from services.engines.pool import ClientPool
+from services.errors import RateLimited, ServiceError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
+
+REQUEST = ChatRequest(
+    messages=({"role": "user", "content": "Hi", "annotations": []},), params={"top_p": 1, "user": "ada"}
+)
+DONE = {"choices": [{"index": 0, "message": {"content": "Hi"}}]}
+
+Answer = httpx.Response | Exception
+
+
+class FakePool(ClientPool):
+    def __init__(self, *answers: Answer) -> None:
+        super().__init__()
+        self.answers = list(answers)
+        self.bodies: list[dict[str, Any]] = []
+
+    def client(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        self.bodies.append(json.loads(request.content))
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def engine(pool: FakePool, pauses: list[float]) -> Hosted:
+    upstream = Upstream(
+        engine="groq",
+        url="http://upstream/chat",
+        model="m",
+        key=SecretStr("gsk_secret"),
+        key_hint="GROQ_API_KEY",
+        timeout_s=5,
+        retries=2,
+        supports=frozenset({"top_p", "user"}),
+        forwards=frozenset({"top_p"}),
+    )
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    return Hosted(upstream, pool, pause)
+
+
+def say(*answers: Answer) -> tuple[dict[str, Any], FakePool, list[float]]:
+    pool, pauses = FakePool(*answers), list[float]()
+    return asyncio.run(engine(pool, pauses).chat(REQUEST)), pool, pauses
+
+
+def failure(status: int, message: str = "Busy", **headers: str) -> httpx.Response:
+    return httpx.Response(status, json={"error": {"message": message, "code": "busy"}}, headers=headers)
+
+
+def test_only_what_the_upstream_knows_is_sent() -> None:
+    _, pool, _ = say(httpx.Response(200, json=DONE))
+
+    assert pool.bodies == [{"messages": [{"role": "user", "content": "Hi"}], "model": "m", "top_p": 1}]
+
+
+def test_pauses_double_with_jitter() -> None:
+    _, pool, [first, second] = say(failure(503), httpx.ConnectError("no"), httpx.Response(200, json=DONE))
+
+    assert len(pool.bodies) == 3
+    assert 0.375 <= first <= 0.625 and 0.75 <= second <= 1.25
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after-ms": "20"}, 0.02),
+        ({"retry-after": "Mon, 01 Jan 2001 00:00:00 GMT"}, 0),
+    ],
+)
+def test_the_upstream_says_how_long_to_wait(headers: dict[str, str], seconds: float) -> None:
+    assert say(failure(429, **headers), httpx.Response(200, json=DONE))[2] == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "attempts"),
+    [
+        ([failure(503), failure(500), failure(502)], UpstreamFailed, 3),
+        ([failure(429, **{"retry-after": "9"})], RateLimited, 1),
+        ([failure(429, **{"retry-after": "inf"})] * 3, RateLimited, 3),
+        ([failure(400)], UpstreamRefused, 1),
+        ([failure(401)], UpstreamFailed, 1),
+        ([failure(302)], UpstreamFailed, 1),
+        ([httpx.ReadTimeout("late")], UpstreamTimeout, 1),
+        ([httpx.ConnectTimeout("late")] * 3, UpstreamTimeout, 3),
+        ([httpx.RemoteProtocolError("gone")] * 3, UpstreamFailed, 3),
+        ([httpx.Response(200, content=b"[" * 100_000)], UpstreamFailed, 1),
+    ],
+)
+def test_what_cannot_be_mended_is_raised(answers: list[Answer], kind: type[ServiceError], attempts: int) -> None:
+    pool = FakePool(*answers)
+    with pytest.raises(kind) as raised:
+        asyncio.run(engine(pool, []).chat(REQUEST))
+
+    assert type(raised.value) is kind
+    assert len(pool.bodies) == attempts
+
+
+def test_the_key_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ServiceError) as raised:
+        say(failure(400, "Key gsk_secret may not use this model"))
+
+    assert str(raised.value) == "Key *** may not use this model"
+    assert "gsk_secret" not in caplog.text + repr(engine(FakePool(), []).__dict__)
+
+
+def streamed(content: bytes) -> list[dict[str, Any]]:
+    headers = {"content-type": "text/event-stream"}
+    pool = FakePool(httpx.Response(200, content=content, headers=headers))
+
+    async def collect() -> list[dict[str, Any]]:
+        return [chunk async for chunk in engine(pool, []).stream(REQUEST)]
+
+    return asyncio.run(collect())
+
+
+def test_a_stream_ends_at_done_or_after_a_reason_to_finish() -> None:
+    last = b'data: {"choices": [{"finish_reason": "stop"}]}\n\n'
+
+    assert streamed(b"data: {}\n\ndata: [DONE]\n\ndata: {}\n\n") == [{"choices": []}]
+    assert len(streamed(last)) == 1
+    with pytest.raises(UpstreamFailed, match="early"):
+        streamed(b"data: {}\n\n")
+
+
+@pytest.mark.parametrize(
+    "data", [b"{", b"[]", b'{"choices": [1]}', b'{"error": "Oops"}', b'{"error": {"message": "Oops"}}']
+)
+def test_a_stream_of_something_else_fails(data: bytes) -> None:
+    with pytest.raises(UpstreamFailed):
+        streamed(b"data: " + data + b"\n\n")
+
+
+def test_a_pool_keeps_its_client_for_as_long_as_the_loop() -> None:
+    pool = ClientPool()
+
+    async def two() -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+        clients = pool.client(), pool.client()
+        await pool.aclose()
+        return clients
+
+    first, second = asyncio.run(two())
+    third, _ = asyncio.run(two())
+    assert first is second and first.is_closed and third is not first
