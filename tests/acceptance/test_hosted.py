@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import groq as groq_sdk
@@ -64,6 +65,25 @@ def test_only_id_and_model_are_rewritten(hosted_client: OpenAI, upstream: Upstre
     assert answer["usage"] == {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
     assert answer["choices"][0]["message"] == {"role": "assistant", "content": "Hi", "reasoning": "short"}
     assert (answer["loam"]["engine"], answer["loam"]["answered"]) == ("groq", None)
+
+
+def test_connections_are_used_again(groq: Groq, upstream: Upstream) -> None:
+    replies = [stream("one"), completion("two"), stream("three"), error(400, "four"), completion("five")]
+    upstream.script(completion("zero"))
+    groq.chat.completions.create(model="llama", messages=HELLO)
+    upstream.script(*replies)
+    for reply in replies:
+        streaming = reply.headers is SSE
+        with suppress(groq_sdk.BadRequestError):
+            list(groq.chat.completions.create(model="llama", messages=HELLO, stream=streaming))
+
+    assert (len(upstream.received), upstream.connections) == (5, 0)
+
+
+def test_groq_s_sdk_may_be_given_the_base_url_of_openai_s(hosted: Server, upstream: Upstream) -> None:
+    upstream.script(completion("Hi"))
+    with Groq(base_url=hosted.base_url, api_key="none", max_retries=0) as client:
+        assert client.chat.completions.create(model="llama", messages=HELLO).choices[0].message.content == "Hi"
 
 
 @pytest.mark.parametrize("cut_every", [1, 2, 3, 7, 64])

@@ -79,6 +79,7 @@ class Upstream:
     def __init__(self) -> None:
         self.received: list[Received] = []
         self.client_gone = threading.Event()
+        self.connections = 0
         self._replies: deque[Reply] = deque()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -92,6 +93,7 @@ class Upstream:
         """Forget what was and say this next."""
         self.received.clear()
         self.client_gone.clear()
+        self.connections = 0
         self._replies = deque(replies)
 
     def close(self) -> None:
@@ -110,6 +112,7 @@ class Upstream:
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
+            self.connections += 1
             while (request := await _request(reader)) is not None:
                 async with self._arrived:
                     self.received.append(request)

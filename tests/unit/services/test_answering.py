@@ -1,0 +1,135 @@
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from prompts import Templates
+from rag.types import ChunkId, Hit, Passage
+from services.answering import FileSearch, Turn, conclude, in_worker, prepare
+from services.engines.extractive import Extractive
+from services.engines.router import Route
+from services.errors import BadRequest, RateLimited
+from services.settings import AliasSettings, Settings
+from tests.fakes.embedder import WordEmbedder
+
+SEARCH = FileSearch(store_ids=("vs_1",))
+ASKED = {"role": "user", "content": "When are tomatoes planted?"}
+HIT = Hit(
+    passage=Passage(
+        chunk_id=ChunkId(1), file_id="file-1", filename="a.md", text="Tomatoes are planted in May.", start=0, end=28
+    ),
+    score=0.9,
+    rank=1,
+)
+
+
+class Writer:
+    """A generative engine that says one thing, or fails."""
+
+    name = "writer"
+    supports = frozenset({"temperature", "tools"})
+
+    def __init__(self, says: str | Exception = "How are tomatoes planted?") -> None:
+        self.says = says
+        self.heard: list[Sequence[Mapping[str, Any]]] = []
+
+    async def chat(self, request: Any) -> dict[str, Any]:
+        self.heard.append(request.messages)
+        if isinstance(self.says, Exception):
+            raise self.says
+        return {"choices": [{"message": {"content": self.says}}]}
+
+
+class World:
+    """What `prepare` needs of the services, the search answered by a list of hits."""
+
+    def __init__(self, home: Path, engine: Writer, alias: AliasSettings | None, hits: list[Hit]) -> None:
+        self.settings = Settings(home=home)
+        self.templates = Templates()
+        self.embedder = WordEmbedder()
+        self.searched: list[str] = []
+        self.hits = hits
+        route = Route(model_id="m", engine=engine, generative=True, alias=alias)  # type: ignore[arg-type]
+        own = Route(model_id="extractive", engine=Extractive(lambda: self.embedder, self.templates), generative=False)
+        self.router = SimpleNamespace(resolve=lambda _project, name: own if name == "extractive" else route)
+        self.searching = SimpleNamespace(search=self._search)
+
+    def _search(self, _project: str, _stores: Sequence[str], question: str, _options: object) -> list[Hit]:
+        self.searched.append(question)
+        return self.hits
+
+    def turn(self, *messages: Mapping[str, Any], **params: Any) -> Turn:
+        def work() -> Turn:
+            services: Any = self
+            return prepare(services, "p", model="m", messages=messages, params=params, file_search=SEARCH)
+
+        return asyncio.run(in_worker(work))
+
+
+@pytest.fixture
+def writer() -> Writer:
+    return Writer()
+
+
+@pytest.fixture
+def world(home: Path, writer: Writer) -> Iterator[World]:
+    yield World(home, writer, None, [HIT])
+
+
+def test_instructions_come_after_the_caller_s_own(world: World) -> None:
+    system = {"role": "system", "content": "Be kind."}
+    own, instructions, question = world.turn(system, ASKED).request.messages
+
+    assert (own, question) == (system, ASKED)
+    assert instructions["role"] == "system"
+    assert "Tomatoes are planted in May." in instructions["content"]
+
+
+def test_a_prompt_of_the_user_s_takes_the_question_s_place(home: Path, writer: Writer) -> None:
+    alias = AliasSettings(model="m", prompt="qa_or_unanswerable")
+    picture = {"type": "image_url", "image_url": {"url": "x"}}
+    parts = [{"type": "text", "text": "When are tomatoes planted?"}, picture]
+    [message] = World(home, writer, alias, [HIT]).turn({"role": "user", "content": parts}).request.messages
+
+    text, kept = message["content"]
+    assert kept == picture
+    assert text["text"].startswith("Answer the question") and "[1] Tomatoes" in text["text"]
+
+
+def test_a_follow_up_is_rewritten_by_the_engine(world: World, writer: Writer) -> None:
+    turn = world.turn(ASKED, {"role": "assistant", "content": "In May."}, {"role": "user", "content": "And how?"})
+
+    assert world.searched == ["How are tomatoes planted?"]
+    assert turn.grounding and turn.grounding.question == "How are tomatoes planted?"
+    assert "And how?" in writer.heard[0][0]["content"]
+
+
+def test_a_follow_up_survives_an_engine_that_fails(world: World, writer: Writer) -> None:
+    writer.says = RateLimited("Slow down")
+    world.turn(ASKED, {"role": "assistant", "content": "In May."}, {"role": "user", "content": "And how?"})
+
+    assert world.searched == ["When are tomatoes planted? And how?"]
+
+
+def test_with_nothing_found_loam_refuses_by_itself(world: World) -> None:
+    world.hits = []
+
+    assert world.turn(ASKED).route.model_id == "extractive"
+    assert world.turn(ASKED, tools=[{"type": "function"}]).route.model_id == "m"
+
+
+@pytest.mark.parametrize("content", ["", "  ", [{"type": "image_url", "image_url": {}}]])
+def test_a_search_needs_a_question(world: World, content: Any) -> None:
+    with pytest.raises(BadRequest, match="no question"):
+        world.turn({"role": "user", "content": content})
+
+
+def test_a_mark_that_its_source_does_not_bear_out_is_gone(world: World) -> None:
+    answer = conclude(world.turn(ASKED), "Tomatoes are planted in May [1]. Cats fly [1][2].")
+
+    assert answer.text == "Tomatoes are planted in May [1]. Cats fly."
+    assert [citation.quote for citation in answer.citations] == ["Tomatoes are planted in May"]
+    assert answer.answered
