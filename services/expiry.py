@@ -10,10 +10,10 @@ import time
 
 from sqlalchemy.orm import Session
 
-from services.storage.blobs import Blobs, discard_unused
+from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.documents import delete_document
-from services.storage.files import delete_file, expired_files
+from services.storage.files import delete_file, expired_files, let_go
 from services.storage.store_files import documents_in
 from services.storage.uploads import UploadStatus, expired_uploads, remove_parts
 from services.storage.vector_stores import expired_stores
@@ -38,7 +38,7 @@ def sweep(database: Database, blobs: Blobs) -> None:
             upload.status = UploadStatus.EXPIRED
         for document in documents_in(session, expired_stores(session, int(time.time()))):
             delete_document(session, document)
-    discard_unused(database, blobs, filter(None, unused))
+    let_go(database, blobs, unused)
 
 
 def sweep_until(stop: threading.Event, database: Database, blobs: Blobs) -> None:

@@ -27,6 +27,8 @@ from services.storage.attributes import write_attributes
 from services.storage.blobs import Blob, Blobs, discard_unused
 from services.storage.database import Database
 from services.storage.documents import add_document_row, add_file_row, fail_document, find_document
+from services.storage.files import find_file
+from services.storage.store_files import find_store_file
 from services.storage.tables import DocumentRow, FileRow, FileStatus
 from services.storage.vector_stores import note_activity
 
@@ -86,13 +88,15 @@ class Ingestion:
         batch_id: str | None = None,
     ) -> DocumentRow:
         """Add an uploaded file to a store, in the caller's transaction. Raises NotFound."""
-        file = session.scalar(select(FileRow).where(FileRow.project_id == project_id, FileRow.id == file_id))
+        file = find_file(session, project_id, file_id)
         if file is None:
-            raise NotFound(f"No such File object: {file_id!r}.", param="file_id")
-        document = find_document(session, store_id, file_id)
+            raise NotFound(f"No such File object: {file_id}", param="file_id")
+        # Not by its source: the file may have come into the store as a path.
+        document = find_store_file(session, store_id, file_id)
         if document is None:
             document = add_document_row(session, store_id, file_id, file)
-        document.batch_id = batch_id
+        if batch_id is not None:
+            document.batch_id = batch_id
         if attributes is not None:
             write_attributes(session, document, attributes)
         if not _is_current(document, file.sha256, file.filename, chunking):

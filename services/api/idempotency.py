@@ -63,7 +63,7 @@ class Creating:
         return hashlib.sha256(json.dumps([self.path, fields], sort_keys=True).encode()).hexdigest()
 
 
-def get_creating(
+async def get_creating(
     request: Request,
     services: ServicesDep,
     project_id: ProjectDep,

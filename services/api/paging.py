@@ -41,7 +41,7 @@ def list_of(items: Sequence[Listed], *, has_more: bool) -> "ListOf[Listed]":
     )
 
 
-def paging(
+async def paging(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     order: Order = "desc",
     after: str | None = None,

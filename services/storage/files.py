@@ -1,5 +1,6 @@
 """Uploaded files. Those that have expired are as good as gone: nothing here gives them but `expired_files`."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from services.storage.documents import delete_document
 from services.storage.paging import Page, PageRequest, read_page
 from services.storage.tables import DocumentRow, FileRow
 
+log = logging.getLogger(__name__)
+
 
 @contextmanager
 def incoming(database: Database, blobs: Blobs, parts: Callable[[], Iterable[bytes]]) -> Iterator[Blob]:
@@ -22,7 +25,19 @@ def incoming(database: Database, blobs: Blobs, parts: Callable[[], Iterable[byte
     try:
         yield blob
     finally:
-        discard_unused(database, blobs, [blob.sha256])
+        let_go(database, blobs, [blob.sha256])
+
+
+def let_go(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None:
+    """Remove blobs that nothing names any more, once that is committed.
+
+    It never fails what has been done by then: what cannot be removed now, `services.tidy` removes.
+    """
+    try:
+        # A path that was refused by its size has a file without bytes.
+        discard_unused(database, blobs, filter(None, sha256s))
+    except Exception:
+        log.exception("blobs_left")
 
 
 def add_file(
@@ -65,7 +80,7 @@ def list_files(session: Session, project_id: str, request: PageRequest, *, purpo
 
 
 def delete_file(session: Session, file: FileRow) -> None:
-    """Remove a file and its document in every store. Its blob is for `discard_unused`, once this is committed."""
+    """Remove a file and its document in every store. Its blob is for `let_go`, once this is committed."""
     for document in session.scalars(select(DocumentRow).where(DocumentRow.file_id == file.id)):
         delete_document(session, document)
     session.delete(file)

@@ -25,9 +25,9 @@ class FileCounts:
         return self.in_progress + self.completed + self.failed + self.cancelled
 
 
-def find_store_file(session: Session, store: VectorStoreRow, file_id: str) -> DocumentRow | None:
+def find_store_file(session: Session, store_id: str, file_id: str) -> DocumentRow | None:
     """Give the document that a file is in a store, however it came there."""
-    mine = select(DocumentRow).where(DocumentRow.store_id == store.id, DocumentRow.file_id == file_id)
+    mine = select(DocumentRow).where(DocumentRow.store_id == store_id, DocumentRow.file_id == file_id)
     return session.scalar(mine.order_by(DocumentRow.seq).limit(1))
 
 

@@ -87,7 +87,7 @@ def parts_of(session: Session, upload: UploadRow) -> dict[str, UploadPartRow]:
 
 
 def remove_parts(session: Session, upload: UploadRow) -> Sequence[str]:
-    """Forget the parts; give their blobs, for `discard_unused` once this is committed."""
+    """Forget the parts; give their blobs, for `let_go` once this is committed."""
     mine = delete(UploadPartRow).where(
         UploadPartRow.project_id == upload.project_id, UploadPartRow.upload_id == upload.id
     )

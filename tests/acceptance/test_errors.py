@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -117,21 +116,3 @@ def test_what_was_not_foreseen_says_nothing_of_the_inside(small: Server, tmp_pat
         }  # fmt: skip
         assert [file.id for file in client.files.list()] == []
         assert client.vector_stores.retrieve(store.id).name == "kept"
-
-
-def test_the_service_says_how_it_is(server: Server) -> None:
-    assert httpx.get(f"{server.url}/healthz").json()["status"] == "ok"
-    assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
-    assert httpx.get(f"{server.url}/version").json().keys() == {"version"}
-    httpx.get(f"{server.base_url}/files/file-none")
-    metrics = httpx.get(f"{server.url}/metrics").text
-    assert 'loam_requests_total{method="GET",path="/v1/files/{file_id}",status="404"}' in metrics
-
-
-def test_a_server_whose_embedder_cannot_be_loaded_says_so_and_does_the_rest(home: Path) -> None:
-    with serving(home, embedder="no/such-model") as server, server.client() as client:
-        assert client.files.create(file=("a", b"a"), purpose="assistants").bytes == 1
-        while "being loaded" in (response := httpx.get(f"{server.url}/readyz")).text:
-            time.sleep(0.2)
-        assert response.status_code == 503
-        assert "no/such-model" in str(error_of(response)["message"])

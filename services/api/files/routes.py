@@ -30,7 +30,7 @@ get = partial(router.get, response_model_exclude_unset=True)
 post = partial(router.post, response_model_exclude_unset=True)
 
 
-def expiry(
+async def expiry(
     anchor: Annotated[Literal["created_at"] | None, Form(alias="expires_after[anchor]")] = None,
     seconds: Annotated[int | None, Form(alias="expires_after[seconds]", ge=MIN_EXPIRY_S, le=MAX_EXPIRY_S)] = None,
 ) -> FileExpiry | None:

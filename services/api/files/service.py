@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session
 from services.api.files.schemas import File, FileExpiry, file_object
 from services.api.idempotency import Creating
 from services.errors import BadRequest, NotFound, TooLarge
-from services.storage.blobs import Blob, Blobs, discard_unused
+from services.storage.blobs import Blob, Blobs
 from services.storage.database import Database
-from services.storage.files import add_file, delete_file, find_file, incoming
+from services.storage.files import add_file, delete_file, find_file, incoming, let_go
 from services.storage.tables import FileRow
 
 PIECE_BYTES = 1024 * 1024
@@ -60,8 +60,7 @@ def remove_file(database: Database, blobs: Blobs, project_id: str, file_id: str)
     with database.write() as session:
         row = require_file(session, project_id, file_id)
         delete_file(session, row)
-    # A path that was refused by its size has a file without bytes.
-    discard_unused(database, blobs, [row.sha256] if row.sha256 else [])
+    let_go(database, blobs, [row.sha256])
 
 
 def content_path(database: Database, blobs: Blobs, project_id: str, file_id: str) -> tuple[str, Path]:

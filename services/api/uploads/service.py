@@ -12,9 +12,9 @@ from services.api.files.service import PIECE_BYTES, clean_filename, ensure_blob,
 from services.api.idempotency import Creating
 from services.api.uploads.schemas import CompleteUpload, CreateUpload, Upload, part_object, upload_object
 from services.errors import BadRequest, NotFound, TooLarge
-from services.storage.blobs import Blob, Blobs, discard_unused
+from services.storage.blobs import Blob, Blobs
 from services.storage.database import Database
-from services.storage.files import add_file, incoming
+from services.storage.files import add_file, incoming, let_go
 from services.storage.tables import UploadPartRow, UploadRow
 from services.storage.uploads import (
     UploadStatus,
@@ -94,7 +94,7 @@ def complete_upload(creating: Creating, blobs: Blobs, upload_id: str, wanted: Co
             return upload_object(upload, file)
 
         completed = creating.once(Upload, wanted.model_dump(), make)
-    discard_unused(creating.database, blobs, unused)
+    let_go(creating.database, blobs, unused)
     return completed
 
 
@@ -104,7 +104,7 @@ def cancel_upload(database: Database, blobs: Blobs, project_id: str, upload_id: 
         upload = require_pending(session, project_id, upload_id)
         upload.status = UploadStatus.CANCELLED
         unused = remove_parts(session, upload)
-    discard_unused(database, blobs, unused)
+    let_go(database, blobs, unused)
     return upload_object(upload)
 
 

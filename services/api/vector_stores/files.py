@@ -36,7 +36,7 @@ def add_store_file(creating: Creating, ingestion: Ingestion, store_id: str, want
 
 def require_store_file(session: Session, store: VectorStoreRow, file_id: str) -> DocumentRow:
     """Give a file of a store. Raises NotFound."""
-    document = find_store_file(session, store, file_id)
+    document = find_store_file(session, store.id, file_id)
     if document is None:
         raise NotFound(f"No file found with id {file_id!r} in vector store {store.id!r}.", param="file_id")
     return document

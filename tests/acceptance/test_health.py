@@ -1,0 +1,29 @@
+"""What an operator asks a server."""
+
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.acceptance.serving import Server, serving
+
+pytestmark = pytest.mark.acceptance
+
+
+def test_the_service_says_how_it_is(server: Server) -> None:
+    assert httpx.get(f"{server.url}/healthz").json()["status"] == "ok"
+    assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
+    assert httpx.get(f"{server.url}/version").json().keys() == {"version"}
+    httpx.get(f"{server.base_url}/files/file-none")
+    metrics = httpx.get(f"{server.url}/metrics").text
+    assert 'loam_requests_total{method="GET",path="/v1/files/{file_id}",status="404"}' in metrics
+
+
+def test_a_server_whose_embedder_cannot_be_loaded_says_so_and_does_the_rest(home: Path) -> None:
+    with serving(home, embedder="no/such-model") as server, server.client() as client:
+        assert client.files.create(file=("a", b"a"), purpose="assistants").bytes == 1
+        while "being loaded" in (response := httpx.get(f"{server.url}/readyz")).text:
+            time.sleep(0.2)
+        assert response.status_code == 503
+        assert "no/such-model" in response.json()["error"]["message"]
