@@ -30,9 +30,16 @@ class Services:
         self.database = Database(settings.database)
         self.blobs = Blobs(settings.blobs_dir)
         self.templates = Templates(settings.prompts_dir)
+        self._loading = threading.Lock()
+
+    @property
+    def embedder(self) -> "Embedder":
+        # Loading takes long enough for several threads to come first: the server warms up while it serves.
+        with self._loading:
+            return self._embedder
 
     @cached_property
-    def embedder(self) -> "Embedder":
+    def _embedder(self) -> "Embedder":
         from rag.embed import open_embedder
 
         settings = self.settings
