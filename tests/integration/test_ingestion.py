@@ -1,8 +1,8 @@
-from collections.abc import Callable
+import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from rag.chunk import ChunkingStrategy
 from rag.ports import Comparison
@@ -24,10 +24,8 @@ from services.storage.tables import (
     WindowRow,
 )
 from services.storage.vector_stores import create_store, find_store
-from services.wiring import Services
+from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
-
-Write = Callable[..., Path]
 
 
 @pytest.fixture
@@ -262,6 +260,31 @@ def test_expired_store_is_not_searched(services: Services, store: str) -> None:
         row.expires_after_days, row.last_active_at = 1, row.last_active_at - 86_400
     with pytest.raises(NotFound, match="expired"):
         found(services, store, "otter")
+
+
+def test_what_another_process_ingests_is_found_at_once(services: Services, store: str) -> None:
+    upload(services, store, b"otter")
+    services.new_worker().run_until_idle()
+    assert found(services, store, "otter badger") == ["otter"]
+    other = open_services(services.settings)
+    other.embedder = WordEmbedder()
+    upload(other, store, b"badger")
+    other.new_worker().run_until_idle()
+    other.close()
+    assert set(found(services, store, "otter badger")) == {"otter", "badger"}
+
+
+def test_search_is_activity_to_the_minute(services: Services, store: str) -> None:
+    def active_after(last_active_at: int) -> int:
+        with services.database.write() as session:
+            session.execute(update(VectorStoreRow).values(last_active_at=last_active_at))
+        found(services, store, "otter")
+        with services.database.read() as session:
+            return session.scalars(select(VectorStoreRow.last_active_at)).one()
+
+    recent = int(time.time()) - 30
+    assert active_after(recent) == recent
+    assert active_after(recent - 60) > recent
 
 
 def test_stores_are_merged_by_score(services: Services, store: str) -> None:
