@@ -58,8 +58,13 @@ def read_attributes(
     rows = connection.execute(_OF_DOCUMENTS, {"seqs": list(document_seqs)})
     found: dict[int, dict[str, AttributeValue]] = {}
     for seq, key, text, number, flag in rows:
-        found.setdefault(seq, {})[key] = next(value for value in (text, number, flag) if value is not None)
+        found.setdefault(seq, {})[key] = next(value for value in (text, _shown(number), flag) if value is not None)
     return found
+
+
+def _shown(number: float | None) -> float | None:
+    """Give a whole number as it was most likely written: 2023, not 2023.0."""
+    return int(number) if number is not None and number.is_integer() else number
 
 
 def matching_documents(store_id: str, filters: Filter, dialect: str) -> Select[int]:
