@@ -4,10 +4,10 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-answerable="Where are vectors kept so that the same text is never embedded twice?"
+answerable="Which addresses need an API key?"
 unanswerable="Who won the chess world championship in 1972?"
 
-loam ingest README.md ARCHITECTURE.md SECURITY.md deploy prompts/README.md --store docs
+loam ingest ./*.md {deploy,prompts,rag,services,tests}/README.md --store docs
 
 printf '\n? %s\n' "$answerable"
 answer=$(loam ask "$answerable" --store docs)

@@ -15,7 +15,7 @@ _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 class OneLine(logging.Formatter):
     """Keeps a record on one line whatever its fields hold; a traceback follows on its own lines."""
 
-    converter = time.gmtime
+    converter = staticmethod(time.gmtime)
 
     def __init__(self) -> None:
         super().__init__(FORMAT, "%Y-%m-%dT%H:%M:%SZ")

@@ -1,7 +1,9 @@
 """`loam ask`: one question, one answer whose citations can be checked."""
 
 import asyncio
+import gc
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ model_option = click.option("--model", metavar="MODEL", default="default", help=
 @pass_session
 def ask(session: Session, question: str, store: str | None, model: str, as_json: bool) -> None:
     """Answer a question from your documents, or say that they do not."""
+    # The process ends before garbage matters; looking for it would take a tenth of the time.
+    gc.disable()
     with session.services() as services:
         answer = answer_from(services, [{"role": "user", "content": question}], store=store, model=model)
     if as_json:
@@ -38,9 +42,13 @@ def answer_from(
     services: "Services", messages: Sequence[Mapping[str, Any]], *, store: str | None, model: str
 ) -> "Answer":
     """Answer the last of the messages from a store, or from those of the alias that `model` names."""
-    from services.answering import FileSearch
-    from services.answering import ask as ask_engine
-    from services.storage.tables import DEFAULT_PROJECT
+    with ThreadPoolExecutor(1) as beside:
+        # The embedder's runtime loads outside the interpreter's lock, while the rest is imported.
+        embedder = beside.submit(lambda: services.embedder)
+        from services.answering import FileSearch
+        from services.answering import ask as ask_engine
+        from services.storage.tables import DEFAULT_PROJECT
+    embedder.result()
 
     name = services.settings.default if model == "default" else model
     alias = services.settings.aliases.get(name)
@@ -71,10 +79,12 @@ def lines_of(answer: "Answer") -> list[str]:
 
 
 def _public(answer: "Answer", model: str) -> dict[str, Any]:
+    from services.ids import CHUNK
+
     return {
         "answer": answer.text,
         "answered": answer.answered,
         "model": model,
-        "citations": [asdict(citation) for citation in answer.citations],
+        "citations": [{**asdict(citation), "chunk_id": f"{CHUNK}{citation.chunk_id}"} for citation in answer.citations],
         "timings_ms": {stage: round(taken, 1) for stage, taken in answer.timings_ms.items()},
     }

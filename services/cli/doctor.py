@@ -4,6 +4,7 @@ import importlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -57,7 +58,12 @@ def _examine(session: Session) -> Iterator[Finding]:
     yield opened
     if opened.state == "failed":
         return
-    with session.services() as services:
+    with ExitStack() as held:
+        try:
+            services = held.enter_context(session.services())
+        except Exception as exc:
+            yield _broken("database", exc)
+            return
         yield _attempt("database", lambda: _database(services))
         yield _attempt("embedder", lambda: _embedder(services))
         yield _attempt("exposure", lambda: _exposure(services))
@@ -69,7 +75,11 @@ def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
     try:
         return look()
     except Exception as exc:
-        return Finding(name, "failed", str(exc) or type(exc).__name__)
+        return _broken(name, exc)
+
+
+def _broken(name: str, error: Exception) -> Finding:
+    return Finding(name, "failed", (str(error) or type(error).__name__).splitlines()[0])
 
 
 def _python() -> Finding:

@@ -37,7 +37,7 @@ def list_(session: Session, as_json: bool) -> None:
 @click.option("--api-key-env", metavar="VARIABLE", help="The variable that holds its key.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), help="Seconds that it may stay silent.")
 @pass_session
-def add(session: Session, model_id: str, engine: str, source: str, **options: Any) -> None:
+def add(session: Session, /, model_id: str, engine: str, source: str, **options: Any) -> None:
     """Add a hosted model under a name of your own."""
     from services.storage.models import add_model
     from services.storage.tables import DEFAULT_PROJECT

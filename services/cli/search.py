@@ -1,5 +1,6 @@
 """`loam search`: the passages that a question finds, with why."""
 
+import gc
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,6 +24,8 @@ SHOWN_CHARACTERS = 300
 @pass_session
 def search(session: Session, query: str, store: str, max_results: int, as_json: bool) -> None:
     """Find passages in a vector store."""
+    # The process ends before garbage matters; looking for it would take a tenth of the time.
+    gc.disable()
     from rag.retrieve import SearchOptions
     from services.storage.tables import DEFAULT_PROJECT
 

@@ -1,5 +1,6 @@
 """`loam serve`: the API, and a worker beside it unless told otherwise."""
 
+import os
 import signal
 import socket
 from types import FrameType
@@ -52,7 +53,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host.strip("[]"), port), family=family, backlog=2048)
     except OSError as exc:
         raise click.ClickException(
-            f"Cannot listen on {host}:{port}: {exc.strerror}. Choose another with --port or LOAM_PORT."
+            f"Cannot listen on {host}:{port}: {os.strerror(exc.errno or 0)}. Choose another with --port or LOAM_PORT."
         ) from exc
 
 

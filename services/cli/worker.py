@@ -20,6 +20,7 @@ def worker(session: Session) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     services = open_services(session.settings)
+    click.echo(f"Working on the jobs of {session.settings.home}.")
     try:
         services.run_worker(stop)
     finally:
