@@ -32,14 +32,16 @@ class Services:
         self.templates = Templates(settings.prompts_dir)
         self._loading = threading.Lock()
 
-    @property
-    def embedder(self) -> "Embedder":
-        # Loading takes long enough for several threads to come first: the server warms up while it serves.
-        with self._loading:
-            return self._embedder
-
     @cached_property
-    def _embedder(self) -> "Embedder":
+    def embedder(self) -> "Embedder":
+        # From Python 3.12 on cached_property has no lock, and the server warms up while it serves.
+        with self._loading:
+            if "embedder" not in self.__dict__:
+                self.__dict__["embedder"] = self._open_embedder()
+            opened: Embedder = self.__dict__["embedder"]
+            return opened
+
+    def _open_embedder(self) -> "Embedder":
         from rag.embed import open_embedder
 
         settings = self.settings
