@@ -1,10 +1,14 @@
 """Values of the wire that several capabilities share."""
 
+import sys
 from typing import Annotated, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+
+from rag.types import AttributeValue
 
 MAX_PAIRS = 16
+MAX_VALUE_CHARACTERS = 512
 
 
 class WireRequest(BaseModel):
@@ -17,6 +21,19 @@ def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("it must not contain NUL characters")
     return text
+
+
+def _attribute(value: object) -> AttributeValue:
+    """Check an attribute's value: a union of types would be refused once for each of them."""
+    if isinstance(value, str):
+        if len(value) > MAX_VALUE_CHARACTERS:
+            raise ValueError(f"it must have at most {MAX_VALUE_CHARACTERS} characters")
+        return _without_nul(_unicode(value))
+    if isinstance(value, bool | int | float):
+        if not abs(value) <= sys.float_info.max:  # NaN is not, either.
+            raise ValueError("it must be a finite number")
+        return value
+    raise ValueError("it must be a string, a number or a boolean")
 
 
 def _unicode(text: str) -> str:
@@ -40,10 +57,8 @@ Unicode: TypeAlias = Annotated[str, AfterValidator(_unicode)]
 # What is stored: PostgreSQL takes no NUL, and neither database half of a pair.
 Text: TypeAlias = Annotated[Unicode, AfterValidator(_without_nul)]
 Key: TypeAlias = Annotated[Text, Field(max_length=64)]
-Value: TypeAlias = Annotated[Text, Field(max_length=512)]
+Value: TypeAlias = Annotated[Text, Field(max_length=MAX_VALUE_CHARACTERS)]
 
 Metadata: TypeAlias = Annotated[dict[Key, Value], Field(max_length=MAX_PAIRS)]
-Attributes: TypeAlias = Annotated[
-    dict[Key, Value | StrictBool | Annotated[StrictInt | StrictFloat, Field(allow_inf_nan=False)]],
-    Field(max_length=MAX_PAIRS),
-]
+Attribute: TypeAlias = Annotated[AttributeValue, PlainValidator(_attribute, json_schema_input_type=AttributeValue)]
+Attributes: TypeAlias = Annotated[dict[Key, Attribute], Field(max_length=MAX_PAIRS)]

@@ -27,9 +27,13 @@ _COURTESY = re.compile(
 )
 
 
+# Only their ratio counts; the bound keeps their sum a number.
+Weight: TypeAlias = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
 class HybridWeights(WireRequest):
-    embedding_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    text_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    embedding_weight: Weight
+    text_weight: Weight
 
 
 class RankingOptions(WireRequest):
