@@ -29,10 +29,12 @@ def _attribute(value: object) -> AttributeValue:
         if len(value) > MAX_VALUE_CHARACTERS:
             raise ValueError(f"it must have at most {MAX_VALUE_CHARACTERS} characters")
         return _without_nul(_unicode(value))
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
         if not abs(value) <= sys.float_info.max:  # NaN is not, either.
             raise ValueError("it must be a finite number")
-        return value
+        return float(value)
     raise ValueError("it must be a string, a number or a boolean")
 
 

@@ -11,7 +11,8 @@ def test_attributes_keep_their_kinds() -> None:
     given = {"title": "soil", "year": 2024, "share": 0.5, "draft": True}
 
     assert ATTRIBUTES.validate_python(given) == given
-    assert ATTRIBUTES.validate_python({"draft": True})["draft"] is True
+    assert [type(value) for value in ATTRIBUTES.validate_python(given).values()] == [str, float, float, bool]
+    assert ATTRIBUTES.dump_json(ATTRIBUTES.validate_python(given))
 
 
 @pytest.mark.parametrize(
