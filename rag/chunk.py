@@ -26,10 +26,14 @@ Span: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkingStrategy:
-    """How large chunks may be, in word pieces of the embedder. Raises InvalidChunking outside the limits."""
+    """How large chunks may be, in word pieces of the embedder. Raises InvalidChunking outside the limits.
+
+    A document of at most `whole_tokens` is held to that limit instead: a short text is one passage.
+    """
 
     max_tokens: int = 800
     overlap_tokens: int = 0
+    whole_tokens: int = 0
 
     def __post_init__(self) -> None:
         if not MIN_CHUNK_TOKENS <= self.max_tokens <= MAX_CHUNK_TOKENS:
@@ -46,7 +50,8 @@ class ChunkingStrategy:
 
 # Of 128, 192, 254 and 400, on two collections: best, or within half a point of it, at having the
 # answer in the first 600 tokens found. Larger chunks fill those with less; smaller ones make more vectors.
-AUTO = ChunkingStrategy(max_tokens=192)
+# An abstract cut in two is found less well than whole (rag/README.md, Chunks).
+AUTO = ChunkingStrategy(max_tokens=192, whole_tokens=512)
 
 # What a cut costs by what it breaks; before a heading it pays.
 _CUT_COST = {
@@ -77,10 +82,12 @@ def chunk(
     `tokenizer` must neither truncate nor pad.
     """
     pieces = parts(document, tokenizer, min(strategy.max_tokens - strategy.overlap_tokens, max_window_tokens))
+    whole = sum(part.weight for part in pieces) <= strategy.whole_tokens
+    limit = strategy.whole_tokens if whole else strategy.max_tokens - strategy.overlap_tokens
     outline = _Outline(document)
     chunks: list[Chunk] = []
     for page in _by_page(pieces):
-        for first, last in _pack(page, strategy.max_tokens - strategy.overlap_tokens):
+        for first, last in _pack(page, limit):
             room = strategy.max_tokens - sum(part.weight for part in page[first:last])
             first = _reach_back(page, first, min(strategy.overlap_tokens, room))
             span = _trim(document.text, page[first].start, page[last - 1].end)

@@ -93,6 +93,13 @@ def test_a_short_text_is_one_chunk_with_its_offsets() -> None:
     assert [(w.start, w.end) for w in only.windows] == [(3, 11)]
 
 
+def test_short_document_stays_whole_though_longer_than_a_chunk_of_a_long_one() -> None:
+    (only,) = chunk(plain(SENTENCE * 25), TOKENIZER, AUTO)
+    assert AUTO.max_tokens < only.tokens <= AUTO.whole_tokens
+    assert len(only.windows) == 2
+    assert all(c.tokens <= AUTO.max_tokens for c in chunk(plain(SENTENCE * 60), TOKENIZER, AUTO))
+
+
 def test_cuts_are_made_between_paragraphs() -> None:
     text = "\n\n".join(paragraph(topic) for topic in ["rain", "snow", "wind"])
     assert [c.text for c in cut(text)] == text.split("\n\n")
