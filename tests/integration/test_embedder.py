@@ -1,0 +1,128 @@
+"""Opening embedders: the graph made once, kept, repaired, and done without."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag.embed import open_embedder
+from rag.embed_openvino import OpenVinoEmbedder
+from rag.embed_torch import SentenceTransformerEmbedder
+from tests.fakes.tiny_encoder import save_tiny_encoder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_encoder(tmp_path_factory.mktemp("model") / "tiny", normalise=True)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
+    """A cache that holds the model's graph, made by two openings at once."""
+    folder = tmp_path_factory.mktemp("cache")
+    with ThreadPoolExecutor(2) as pool:
+        opened = list(pool.map(lambda _: open_embedder(str(model), cache_dir=folder), range(2)))
+    assert [type(embedder) for embedder in opened] == [OpenVinoEmbedder, OpenVinoEmbedder]
+    return folder
+
+
+@pytest.fixture
+def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The modules that were run as programs of their own meanwhile."""
+    ran, run = [], subprocess.run
+
+    def noted(command: list[str], **options: Any) -> Any:
+        ran.append(command[2])
+        return run(command, **options)
+
+    monkeypatch.setattr(subprocess, "run", noted)
+    yield ran
+
+
+def graph_folder(cache: Path) -> Path:
+    (graph,) = cache.glob("*/graph.bin")
+    return graph.parent
+
+
+def test_two_openings_at_once_leave_one_whole_graph(cache: Path) -> None:
+    left = sorted(path.name for path in graph_folder(cache).iterdir())
+    assert left == ["compiled", "graph.bin", "graph.xml", "manifest.json", "tokenizer.json"]
+    assert sorted(path.suffix for path in cache.iterdir()) == ["", "", ".lock"]
+
+
+def test_graph_in_the_cache_is_not_exported_again(model: Path, cache: Path, exports: list[str]) -> None:
+    assert isinstance(open_embedder(str(model), cache_dir=cache), OpenVinoEmbedder)
+    assert exports == []
+
+
+def test_truncated_graph_is_exported_again(model: Path, cache: Path, exports: list[str]) -> None:
+    damaged = graph_folder(cache) / "graph.bin"
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    assert isinstance(open_embedder(str(model), cache_dir=cache), OpenVinoEmbedder)
+    assert exports == ["rag.embed_export"]
+
+
+def test_graph_that_computes_something_else_is_exported_again(model: Path, cache: Path, exports: list[str]) -> None:
+    folder = graph_folder(cache)
+    for compiled in (folder / "compiled").iterdir():
+        compiled.unlink()
+    (folder / "graph.bin").write_bytes(bytes((folder / "graph.bin").stat().st_size))
+    assert isinstance(open_embedder(str(model), cache_dir=cache), OpenVinoEmbedder)
+    assert exports == ["rag.embed_export"]
+
+
+def test_other_weights_of_the_same_name_get_another_id_and_graph(model: Path, cache: Path, tmp_path: Path) -> None:
+    other = save_tiny_encoder(tmp_path / "tiny", seed=1)
+    one, two = (open_embedder(str(folder), cache_dir=cache) for folder in (model, other))
+    assert one.name == two.name == "tiny"
+    assert one.id != two.id
+    assert float(one.embed(["bad cab"])[0] @ two.embed(["bad cab"])[0]) < 0.99
+
+
+def test_model_without_openvino_runs_on_sentence_transformers(
+    model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    usual = open_embedder(str(model), cache_dir=cache)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with caplog.at_level(logging.WARNING, "rag.embed"):
+        embedder = open_embedder(str(model), cache_dir=cache)
+    assert isinstance(embedder, SentenceTransformerEmbedder)
+    assert embedder.id == usual.id
+    assert float(embedder.embed(["bad cab"])[0] @ usual.embed(["bad cab"])[0]) > 0.999
+    assert "embedder_fallback" in caplog.text
+
+
+def test_model_whose_export_fails_runs_on_sentence_transformers(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with caplog.at_level(logging.WARNING, "rag.embed"):
+        embedder = open_embedder(str(model), cache_dir=tmp_path)
+    assert isinstance(embedder, SentenceTransformerEmbedder)
+    assert "the export failed" in caplog.text
+    assert not list(tmp_path.glob("*/graph*"))
+
+
+def test_embedding_loads_neither_torch_nor_telemetry(model: Path, cache: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from rag.embed import open_embedder\n"
+        "open_embedder(sys.argv[1], cache_dir=Path(sys.argv[2])).embed(['a', 'b'])\n"
+        "print({'torch', 'transformers', 'sentence_transformers', 'openvino_telemetry'} & sys.modules.keys())"
+    )
+    command = [sys.executable, "-c", code, str(model), str(cache)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_default_model_is_the_one_the_hub_has(tmp_path: Path) -> None:
+    embedder = open_embedder("all-MiniLM-L6-v2", cache_dir=tmp_path)
+    question, answer, other = embedder.embed(
+        ["How do plants drink?", "Roots take up water from the soil.", "The parliament met on a Tuesday."]
+    )
+    assert embedder.id == "all-MiniLM-L6-v2@53aa51172d14"
+    assert (embedder.dimensions, embedder.max_tokens) == (384, 254)
+    assert question @ answer > 0.4 > 0.2 > question @ other
