@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PAPERS = sorted(path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.parts))
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)[^)]*\)")
-CODE_PATH = re.compile(r"`((?:rag|services|prompts|finetune|deploy|tests)/[\w./*<>-]*)`")
+CODE_PATH = re.compile(r"`((?:rag|services|prompts|finetune|deploy|tests)/[\w./*<>-]*(?:/|\.\w+))`")
 
 
 def commands(paper: Path) -> Iterator[list[str]]:
