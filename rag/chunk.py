@@ -82,8 +82,9 @@ def chunk(
     `tokenizer` must neither truncate nor pad.
     """
     pieces = parts(document, tokenizer, min(strategy.max_tokens - strategy.overlap_tokens, max_window_tokens))
-    whole = sum(part.weight for part in pieces) <= strategy.whole_tokens
-    limit = strategy.whole_tokens if whole else strategy.max_tokens - strategy.overlap_tokens
+    limit = strategy.max_tokens - strategy.overlap_tokens
+    if sum(part.weight for part in pieces) <= strategy.whole_tokens:
+        limit = max(limit, strategy.whole_tokens)
     outline = _Outline(document)
     chunks: list[Chunk] = []
     for page in _by_page(pieces):
