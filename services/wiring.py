@@ -3,10 +3,12 @@
 import logging
 import math
 import threading
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from prompts import Templates
+from services import embedding
 from services.settings import Settings
 from services.storage.blobs import Blobs
 from services.storage.database import Database
@@ -25,8 +27,9 @@ log = logging.getLogger(__name__)
 class Services:
     """The parts of one running loam. What is heavy is loaded at its first use, not before."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load_embedder: Callable[[], "Embedder"] | None = None) -> None:
         self.settings = settings
+        self._load_embedder = load_embedder or partial(embedding.load_embedder, settings)
         self.database = Database(settings.database)
         self.blobs = Blobs(settings.blobs_dir)
         self.templates = Templates(settings.prompts_dir)
@@ -37,17 +40,9 @@ class Services:
         # From Python 3.12 on cached_property has no lock, and the server warms up while it serves.
         with self._loading:
             if "embedder" not in self.__dict__:
-                self.__dict__["embedder"] = self._open_embedder()
+                self.__dict__["embedder"] = self._load_embedder()
             opened: Embedder = self.__dict__["embedder"]
             return opened
-
-    def _open_embedder(self) -> "Embedder":
-        from rag.embed import open_embedder
-
-        settings = self.settings
-        return open_embedder(
-            settings.embedder, cache_dir=settings.cache, threads=settings.embedder_threads, download=True
-        )
 
     @cached_property
     def searching(self) -> "Searching":
@@ -104,10 +99,13 @@ class Services:
         self.database.close()
 
 
-def open_services(settings: Settings) -> Services:
-    """Make the home if it is not there, bring its database up to date and give the parts."""
+def open_services(settings: Settings, load_embedder: Callable[[], "Embedder"] | None = None) -> Services:
+    """Make the home if it is not there, bring its database up to date and give the parts.
+
+    `load_embedder` gives the embedder at its first use; by default it is the one that the settings name.
+    """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    services = Services(settings)
+    services = Services(settings, load_embedder)
     services.database.migrate(settings.home / "migrate.lock")
     ensure_default_project(services.database)
     return services

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +29,7 @@ def ask(session: Session, question: str, store: str | None, model: str, as_json:
     """Answer a question from your documents, or say that they do not."""
     # The process ends before garbage matters; looking for it would take a tenth of the time.
     gc.disable()
-    with session.services() as services:
+    with session.services(embedding=True) as services:
         answer = answer_from(services, [{"role": "user", "content": question}], store=store, model=model)
     if as_json:
         print_json(_public(answer, model))
@@ -42,13 +41,9 @@ def answer_from(
     services: "Services", messages: Sequence[Mapping[str, Any]], *, store: str | None, model: str
 ) -> "Answer":
     """Answer the last of the messages from a store, or from those of the alias that `model` names."""
-    with ThreadPoolExecutor(1) as beside:
-        # The embedder's runtime loads outside the interpreter's lock, while the rest is imported.
-        embedder = beside.submit(lambda: services.embedder)
-        from services.answering import FileSearch
-        from services.answering import ask as ask_engine
-        from services.storage.tables import DEFAULT_PROJECT
-    embedder.result()
+    from services.answering import FileSearch
+    from services.answering import ask as ask_engine
+    from services.storage.tables import DEFAULT_PROJECT
 
     name = services.settings.default if model == "default" else model
     alias = services.settings.aliases.get(name)

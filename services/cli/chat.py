@@ -20,7 +20,7 @@ def chat(session: Session, store: str | None, model: str) -> None:
     from services.errors import UpstreamFailed
 
     messages: list[dict[str, Any]] = []
-    with session.services() as services:
+    with session.services(embedding=True) as services:
         while (question := _asked()) is not None:
             if not question.strip():
                 continue

@@ -29,7 +29,7 @@ def search(session: Session, query: str, store: str, max_results: int, as_json: 
     from rag.retrieve import SearchOptions
     from services.storage.tables import DEFAULT_PROJECT
 
-    with session.services() as services:
+    with session.services(embedding=True) as services:
         with services.database.read() as database:
             store_id = named_store(database, store).id
         options = SearchOptions(max_results=max_results)

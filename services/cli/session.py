@@ -36,14 +36,20 @@ class Session:
         return load_settings(self.config, environment)
 
     @contextmanager
-    def services(self) -> Iterator["Services"]:
-        """Open the services for a verb that does its work and ends: only what is wrong is logged."""
+    def services(self, *, embedding: bool = False) -> Iterator["Services"]:
+        """Open the services for a verb that does its work and ends: only what is wrong is logged.
+
+        A verb that is sure to embed says so, and the embedder loads while the rest is imported.
+        """
+        from services.embedding import begin_loading
         from services.telemetry import configure_logging
-        from services.wiring import open_services
 
         debugging = self.verbose or self.settings.log_level == "debug"
         configure_logging("debug" if debugging else "warning")
-        services = open_services(self.settings)
+        load_embedder = begin_loading(self.settings) if embedding else None
+        from services.wiring import open_services
+
+        services = open_services(self.settings, load_embedder)
         try:
             yield services
         finally:
