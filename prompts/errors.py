@@ -15,3 +15,7 @@ class InvalidPrompt(PromptError):
 
 class MissingVariable(PromptError):
     """A template was rendered without a variable that it declares, or with one it does not."""
+
+
+class ChatFormatError(PromptError):
+    """A model's chat template cannot render a conversation, or not so that the answers can be told apart."""

@@ -1,0 +1,34 @@
+"""What can go wrong between a training file and a tuned model."""
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from finetune.problems import Problems
+
+
+class FinetuneError(Exception):
+    """Base of every error that `finetune` raises on purpose."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message} {hint}".strip())
+        self.hint = hint
+
+
+class InvalidDataset(FinetuneError):
+    """A training file has errors; `problems` holds all of them, and the warnings."""
+
+    def __init__(self, name: str, problems: "Problems") -> None:
+        first = next(problem for problem in problems if problem.severity == "error")
+        count = f"{problems.errors:,} error{'s' if problems.errors != 1 else ''}"
+        super().__init__(f"{name!r} cannot be used for training: {count}. {first.sentence()}", hint=first.remedy)
+        self.problems = problems
+
+
+class UnreadableFile(FinetuneError):
+    """A training file is not there, is a folder, or may not be read."""
+
+
+class ModelUnavailable(FinetuneError):
+    """A model, or a part of it that is needed, cannot be found or loaded."""

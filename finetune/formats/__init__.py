@@ -1,0 +1,1 @@
+"""The formats of training files: a record of any of them becomes an Example."""

@@ -1,0 +1,32 @@
+"""The one door to a model's tokenizer, which is loaded without the model."""
+
+from typing import TYPE_CHECKING
+
+from finetune.errors import ModelUnavailable
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def load_tokenizer(model: str) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a model: a directory or a hub id. Raises ModelUnavailable."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except (OSError, ValueError, KeyError) as exc:
+        raise ModelUnavailable(
+            f"The tokenizer of {model!r} cannot be loaded: {_first_line(exc)}",
+            hint="Give a directory with the model's files, or a hub id that can be reached or is in the cache.",
+        ) from exc
+
+
+def longest_input(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Give the longest sequence that the model takes, None where its tokenizer does not say."""
+    # Where nothing is said, transformers puts 10 to the power of 30.
+    return int(tokenizer.model_max_length) if tokenizer.model_max_length < 10**9 else None
+
+
+def _first_line(exc: Exception) -> str:
+    line = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip()
+    return line if line.endswith(".") else f"{line}."

@@ -1,0 +1,33 @@
+"""A real, tiny byte-level tokenizer made on the spot, with the chat template of one's choice."""
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+MARK = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|</?s>")
+
+
+def template_named(name: str) -> str:
+    """Give a real model's chat template, from the copies that trl carries."""
+    found = importlib.util.find_spec("trl")
+    assert found is not None
+    assert found.origin is not None
+    return (Path(found.origin).parent / "chat_templates" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def tiny_tokenizer(template: str | None, *, end: str = "<|im_end|>") -> Any:
+    """Give a tokenizer for which the marks in the template are single tokens; `end` ends an answer."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    marks = sorted({*MARK.findall(template or ""), "<s>", "</s>", end})
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(vocab_size=400, special_tokens=marks, initial_alphabet=alphabet, show_progress=False)
+    inner.train_from_iterator(["what is two and two? it is four, and the answer is never five."] * 20, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token=end)
+    made.chat_template = template
+    return made

@@ -1,0 +1,53 @@
+"""Findings are kept once, with every place."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from finetune.problems import ERRORS, WARNINGS, Finding, Place, Problems
+
+SOURCES = sorted((Path(__file__).parents[3] / "finetune").rglob("*.py"))
+
+
+def test_problems_come_by_line() -> None:
+    problems = Problems()
+    missing, empty = Finding("missing_key", "output", "is missing"), Finding("unknown_key", "id", "is not used")
+    for finding, line in ((empty, 1), (missing, 3), (empty, 2), (missing, 1)):
+        problems.add(finding, Place(line))
+    assert [(problem.place.line, problem.code) for problem in problems] == [
+        (1, "unknown_key"),
+        (1, "missing_key"),
+        (2, "unknown_key"),
+        (3, "missing_key"),
+    ]
+
+
+def test_groups_give_errors_first_and_each_finding_once() -> None:
+    problems = Problems()
+    for line in (1, 2):
+        problems.add(Finding("unknown_key", "id", "is not used"), Place(line, line - 1))
+    problems.add(Finding("empty_file", "", "holds no records"))
+    assert [(finding.code, places) for finding, places in problems.groups()] == [
+        ("empty_file", [Place(0)]),
+        ("unknown_key", [Place(1, 0), Place(2, 1)]),
+    ]
+    assert (problems.errors, problems.warnings, len(problems)) == (1, 2, 3)
+
+
+def test_a_problem_says_where_what_and_what_to_do() -> None:
+    problems = Problems()
+    problems.add(Finding("missing_key", "output", "is missing"), Place(4, 1))
+    (problem,) = problems
+    assert problem.sentence() == "Item 1 (line 4), output: is missing."
+    assert (problem.severity, problem.remedy) == ("error", "Add it.")
+
+
+def test_no_code_is_error_and_warning() -> None:
+    assert ERRORS.keys() & WARNINGS.keys() == set()
+
+
+@pytest.mark.parametrize("code", [*ERRORS, *WARNINGS])
+def test_every_code_is_used(code: str) -> None:
+    used = re.compile(rf'"{code}"')
+    assert any(used.search(path.read_text(encoding="utf-8")) for path in SOURCES if path.name != "problems.py")
