@@ -35,7 +35,9 @@ def one_chunk(text: str, vectors: Any, *, title: str | None = None) -> Ingested[
     windows = tuple(Window(start=0, end=len(text)) for _ in rows)
     chunk = Chunk(ordinal=0, text=text, start=0, end=len(text), tokens=1, windows=windows)
     document = Document(name=text, media_type="text/plain", text=text, title=title)
-    return Ingested(ref=None, document=document, chunks=(chunk,), keys=(keys,), vectors=dict(zip(keys, rows)))
+    return Ingested(
+        ref=None, document=document, chunks=(chunk,), keys=(keys,), vectors=dict(zip(keys, rows, strict=True))
+    )
 
 
 def add_document(
