@@ -70,6 +70,7 @@ class _Check:
         self._path, self._meter, self._limit = path, meter, limit
         self._lengths = Lengths()
         self._cut = 0
+        self._unfit = 0
         self._sample: list[Shown] = []
         self._labels: set[bool] = set()
 
@@ -82,6 +83,7 @@ class _Check:
 
     def run(self, repeats: Repeats) -> None:
         for place, example in self.reading:
+            errors = self.problems.errors
             repeats.add(example)
             if isinstance(example, Unpaired):
                 self._labels.add(example.label)
@@ -90,6 +92,7 @@ class _Check:
                 self.problems.add(finding, place)
             if length is not None:
                 self._count(example, place, length)
+            self._unfit += self.problems.errors > errors
 
     def judge(self, method: str | None, like: "_Check | None" = None) -> None:
         """Note what is wrong with the file as a whole."""
@@ -115,7 +118,7 @@ class _Check:
             format=told.name if told else None,
             kind=told.kind.value if told else None,
             records=self.records,
-            examples=len(self.reading.examples),
+            examples=len(self.reading.examples) - self._unfit,
             problems=self.problems,
             lengths=self._lengths,
             exact=self._meter.exact,

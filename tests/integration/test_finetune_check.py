@@ -135,8 +135,9 @@ def test_what_the_models_template_refuses_is_an_error_of_its_line(
 ) -> None:
     path = shared_data / "ft" / "openai_toy" / "toy_chat_fine_tuning.jsonl"
     code, report = check(path, "--model", model("gemma"))
-    refused = {one["line"] for one in report["files"][0]["problems"] if one["code"] == "template"}
-    assert (code, 1 in refused) == (1, True)
+    (file,) = report["files"]
+    refused = {one["line"] for one in file["problems"] if one["code"] == "template"}
+    assert (code, 1 in refused, file["examples"]) == (1, True, 5 - len(refused))
 
 
 @pytest.mark.parametrize(
