@@ -15,6 +15,7 @@ from rag.errors import InvalidFile, RagError
 from rag.parse import ParseLimits, close, parse
 
 SLOW_HTML = b"<html><body>" + b"<p>Hello <b>world</b> &amp; all</p>" * 300_000
+ROOT = Path(__file__).parents[2]
 DOCX = "docling/docx/sources/unit_test_headers.docx"
 
 
@@ -111,6 +112,16 @@ def test_one_process_serves_many_documents() -> None:
     first = parser_processes()
     parse(two_page_pdf(), "b.pdf")
     assert [p.pid for p in parser_processes()] == [p.pid for p in first] and len(first) == 1
+
+
+def test_a_large_parent_does_not_make_its_parser_leave_after_each_document() -> None:
+    script = (
+        "import os, psutil; from rag.parse import parse; from tests.integration.test_parse_real_files import *\n"
+        "held = bytearray(os.urandom(1 << 20) * 500)\n"
+        "parse(two_page_pdf(), 'a.pdf'); first = parser_processes()\n"
+        "parse(two_page_pdf(), 'b.pdf'); assert parser_processes() == first and len(first) == 1\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def test_text_needs_no_process() -> None:
