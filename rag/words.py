@@ -61,8 +61,9 @@ class Reading:
         return frozenset(word.stem for word in self.words if not word.is_function_word) or self.stems
 
 
+@lru_cache(maxsize=512)
 def read(text: str) -> Reading:
-    """Take a text apart, once for all that is asked of it."""
+    """Take a text apart, once for all that is asked of it: questions in a row meet the same passages."""
     found = tuple(words(text))
     stems = [word.stem for word in found]
     return Reading(found, frozenset(stems), frozenset(pairwise(stems)))
