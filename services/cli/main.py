@@ -57,7 +57,18 @@ def cli(ctx: click.Context, config: Path | None, home: Path | None, verbose: boo
 
 
 def main() -> NoReturn:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and end the process here, with its exit code.
+
+    Taking down the native runtimes would take a tenth of a second, and nothing is left to save.
+    """
+    code = run()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run() -> int:
+    """Run the command line and give its exit code."""
     try:
         code = cli.main(prog_name="loam", standalone_mode=False)
         sys.stdout.flush()
@@ -72,14 +83,7 @@ def main() -> NoReturn:
         code = 1
     except Exception as exc:
         code = _failed(exc)
-    _leave(code if isinstance(code, int) else 0)
-
-
-def _leave(code: int) -> NoReturn:
-    """End the process here: taking down the native runtimes takes a tenth of a second, and nothing is left to save."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    return code if isinstance(code, int) else 0
 
 
 def _failed(error: Exception) -> int:

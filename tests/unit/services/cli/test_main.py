@@ -7,7 +7,7 @@ import pytest
 
 from rag.errors import InvalidFile
 from services.cli import main as module
-from services.cli.main import VERBS, cli, main
+from services.cli.main import VERBS, cli
 from services.errors import InvalidSettings, NotFound
 
 
@@ -19,10 +19,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str, error: BaseException | Non
 
     monkeypatch.setattr(module.Verbs, "get_command", lambda _group, _context, name: verb if name == "verb" else None)
     monkeypatch.setattr(sys, "argv", ["loam", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+    return module.run()
 
 
 def test_every_verb_is_found_under_its_name() -> None:
