@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import islice
@@ -24,11 +24,11 @@ from services.folders import FoundFile, printable
 from services.jobs import queue
 from services.jobs.job import INGEST
 from services.storage.attributes import write_attributes
-from services.storage.blobs import Blob, Blobs, discard_unused
+from services.storage.blobs import Blob, Blobs
 from services.storage.database import Database
-from services.storage.documents import add_document_row, add_file_row, fail_document, find_document
-from services.storage.files import find_file
-from services.storage.store_files import find_store_file
+from services.storage.documents import add_documents, fail_document, find_document
+from services.storage.files import add_file, find_files, let_go
+from services.storage.store_files import find_store_files
 from services.storage.tables import DocumentRow, FileRow, FileStatus
 from services.storage.vector_stores import note_activity
 
@@ -37,6 +37,17 @@ GROUP_FILES = 64
 READ_BYTES = 1024 * 1024
 # In place of the sha256 of a file that was refused before its bytes were kept.
 NOT_KEPT = ""
+# What a file is for that came as a path, in OpenAI's words.
+PURPOSE = "assistants"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedFile:
+    """An uploaded file that is to be in a store; attributes that are None stay as they are."""
+
+    file_id: str
+    attributes: Mapping[str, AttributeValue] | None = None
+    chunking: ChunkingStrategy | None = None
 
 
 class Outcome(Enum):
@@ -76,33 +87,37 @@ class Ingestion:
         self._max_file_bytes = max_file_bytes
         self.bell = threading.Event()
 
-    def add_file(
+    def add_files(
         self,
         session: Session,
         project_id: str,
         store_id: str,
-        file_id: str,
+        wanted: Sequence[WantedFile],
         *,
-        attributes: Mapping[str, AttributeValue] | None = None,
-        chunking: ChunkingStrategy | None = None,
         batch_id: str | None = None,
-    ) -> DocumentRow:
-        """Add an uploaded file to a store, in the caller's transaction. Raises NotFound."""
-        file = find_file(session, project_id, file_id)
-        if file is None:
-            raise NotFound(f"No such File object: {file_id}", param="file_id")
-        # Not by its source: the file may have come into the store as a path.
-        document = find_store_file(session, store_id, file_id)
-        if document is None:
-            document = add_document_row(session, store_id, file_id, file)
-        if batch_id is not None:
-            document.batch_id = batch_id
-        if attributes is not None:
-            write_attributes(session, document, attributes)
-        if not _is_current(document, file.sha256, file.filename, chunking):
-            self._enqueue(session, document, file.filename, chunking)
+    ) -> list[DocumentRow]:
+        """Add uploaded files to a store, all in the caller's transaction; one that failed is ingested again.
+
+        Takes a few statements however many files there are: nobody else can write meanwhile. Raises
+        NotFound, and BadRequest for a file whose bytes were not kept.
+        """
+        files = _require_files(session, project_id, [one.file_id for one in wanted])
+        # Not by their source: a file may have come into the store as a path.
+        documents = find_store_files(session, store_id, files)
+        new = {file_id: file for file_id, file in files.items() if file_id not in documents}
+        documents |= {document.file_id: document for document in add_documents(session, store_id, new)}
+        given = [(documents[one.file_id], one.attributes) for one in wanted if one.attributes is not None]
+        write_attributes(session, given)
+        stale = []
+        for one in wanted:
+            document, file = documents[one.file_id], files[one.file_id]
+            document.batch_id = batch_id or document.batch_id
+            if not _is_current(document, file.sha256, file.filename, one.chunking):
+                _begin(document, file.filename, one.chunking)
+                stale.append(document)
+        self._enqueue(session, project_id, stale)
         note_activity(session, store_id, int(time.time()))
-        return document
+        return [documents[one.file_id] for one in wanted]
 
     def add_paths(
         self,
@@ -122,38 +137,22 @@ class Ingestion:
             with self._database.write() as session:
                 added = [self._add_path(session, project_id, store_id, one, chunking, owner, unnamed) for one in kept]
                 note_activity(session, store_id, int(time.time()))
-            discard_unused(self._database, self._blobs, unnamed - {NOT_KEPT})
+            let_go(self._database, self._blobs, unnamed)
             yield from added
 
-    def cancel(self, session: Session, document: DocumentRow) -> None:
-        """Stop a document's ingestion; from here on nothing of it is written. One that has ended stays as it is."""
-        if document.status == FileStatus.IN_PROGRESS:
-            queue.cancel(session, INGEST, str(document.seq))
+    def cancel(self, session: Session, documents: Iterable[DocumentRow]) -> None:
+        """Stop documents' ingestion; from here on nothing of it is written. What has ended stays as it is."""
+        live = [document for document in documents if document.status == FileStatus.IN_PROGRESS]
+        queue.cancel(session, INGEST, [str(document.seq) for document in live])
+        for document in live:
             document.status = FileStatus.CANCELLED
 
-    def retry(self, session: Session, document: DocumentRow) -> None:
-        """Ingest a document again that failed or was cancelled. Raises BadRequest when its bytes were not kept."""
-        file = session.scalars(select(FileRow).where(FileRow.id == document.file_id)).one()
-        if file.sha256 == NOT_KEPT:
-            raise BadRequest(f"The bytes of {document.filename!r} were not kept. Ingest the file again.")
-        if document.status in (FileStatus.FAILED, FileStatus.CANCELLED):
-            self._enqueue(session, document, document.filename, _strategy(document.chunking))
-
     def _enqueue(
-        self,
-        session: Session,
-        document: DocumentRow,
-        filename: str,
-        chunking: ChunkingStrategy | None,
-        owner: str | None = None,
-    ) -> str:
-        document.filename = filename
-        document.chunking = None if chunking is None else asdict(chunking)
-        document.status = FileStatus.IN_PROGRESS
-        document.error_code = document.error_message = None
-        job_id = queue.enqueue(session, document.project_id, INGEST, str(document.seq), owner=owner)
+        self, session: Session, project_id: str, documents: Collection[DocumentRow], owner: str | None = None
+    ) -> dict[str, str]:
+        """Give the ids of the documents' jobs, by their `seq`."""
         event.listen(session, "after_commit", lambda _session: self.bell.set(), once=True)
-        return job_id
+        return queue.enqueue(session, project_id, INGEST, [str(document.seq) for document in documents], owner=owner)
 
     def _current_hashes(self, store_id: str, files: Iterable[FoundFile]) -> dict[str, str]:
         """The hashes of the bytes that are searchable now, by source."""
@@ -206,25 +205,45 @@ class Ingestion:
         owner: str | None,
         unnamed: set[str],
     ) -> Added:
+        if kept.blob and not self._blobs.exists(kept.blob.sha256):
+            # Removed between being put and being named here, with the last other file of these bytes.
+            kept = self._keep(kept.file, None)
         name, source = kept.file.name, printable(kept.file.path)
         blob = kept.blob or Blob(sha256=NOT_KEPT, size_bytes=0)
         document = find_document(session, store_id, source)
         if document is None:
-            file = add_file_row(session, project_id, name, sha256=blob.sha256, size_bytes=blob.size_bytes)
-            document = add_document_row(session, store_id, source, file)
+            file = add_file(session, project_id, filename=name, purpose=PURPOSE, blob=blob)
+            (document,) = add_documents(session, store_id, {source: file})
         elif kept.blob and _is_current(document, blob.sha256, name, chunking):
             return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.UNCHANGED)
         elif (before := _rename_bytes(session, document, name, blob)) != blob.sha256:
             unnamed.add(before)
         if kept.problem:
-            queue.cancel(session, INGEST, str(document.seq))
+            queue.cancel(session, INGEST, [str(document.seq)])
             fail_document(session, document.seq, "invalid_file", kept.problem)
             return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.FAILED, problem=kept.problem)
-        if not self._blobs.exists(blob.sha256):
-            # Removed between being put and being named here, with the last other file of these bytes.
-            self._blobs.put(kept.file.path.read_bytes())
-        job_id = self._enqueue(session, document, name, chunking, owner)
+        _begin(document, name, chunking)
+        (job_id,) = self._enqueue(session, project_id, [document], owner).values()
         return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.QUEUED, job_id=job_id)
+
+
+def _require_files(session: Session, project_id: str, file_ids: Sequence[str]) -> dict[str, FileRow]:
+    files = find_files(session, project_id, file_ids)
+    for file_id in file_ids:
+        if file_id not in files:
+            raise NotFound(f"No such File object: {file_id}", param="file_id")
+        if files[file_id].sha256 == NOT_KEPT:
+            name = files[file_id].filename
+            raise BadRequest(f"The bytes of {name!r} were not kept: ingest it again.", param="file_id")
+    return files
+
+
+def _begin(document: DocumentRow, filename: str, chunking: ChunkingStrategy | None) -> None:
+    """Note what a document's next version is to be made of."""
+    document.filename = filename
+    document.chunking = None if chunking is None else asdict(chunking)
+    document.status = FileStatus.IN_PROGRESS
+    document.error_code = document.error_message = None
 
 
 def _rename_bytes(session: Session, document: DocumentRow, name: str, blob: Blob) -> str:

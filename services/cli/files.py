@@ -60,15 +60,13 @@ def show(session: Session, file_id: str, as_json: bool) -> None:
 @pass_session
 def delete(session: Session, file_id: str) -> None:
     """Delete a file, and its document in every vector store."""
-    from services.storage.blobs import discard_unused
-    from services.storage.files import delete_file
+    from services.storage.files import delete_file, let_go
 
     with session.services() as services:
         with services.database.write() as database:
             file = _named(database, file_id)
-            sha256 = file.sha256
             delete_file(database, file)
-        discard_unused(services.database, services.blobs, [sha256])
+        let_go(services.database, services.blobs, [file.sha256])
     click.echo(f"Deleted {file_id}.")
 
 

@@ -5,10 +5,10 @@ dead, takes the job back. The token that grows with each claim fences off an own
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, func, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Row, Update, bindparam, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from services.ids import JOB, new_id
@@ -17,27 +17,34 @@ from services.storage.tables import JobRow, JobState
 
 LEASE_S = 60.0
 
+# Written out in the statement: SQLite would not see by a parameter that the index of live jobs has what is wanted.
+_LIVE: BindParameter[list[str]] = bindparam("live", sorted(LIVE), expanding=True, literal_execute=True)
 _JOB = (JobRow.seq, JobRow.id, JobRow.project_id, JobRow.kind, JobRow.subject, JobRow.attempts, JobRow.token)
 
 
-def enqueue(session: Session, project_id: str, kind: str, subject: str, *, owner: str | None = None) -> str:
-    """Give the id of the subject's live job, made if there is none; for `owner` alone while that lives."""
-    live = session.scalar(select(JobRow.id).where(_of(kind, subject), JobRow.state.in_(LIVE)))
-    if live is not None:
-        return live
-    job_id = new_id(JOB)
-    session.execute(
-        insert(JobRow).values(
-            id=job_id,
-            project_id=project_id,
-            kind=kind,
-            subject=subject,
-            owner=owner,
-            lease_until=None if owner is None else time.time() + LEASE_S,
-            created_at=int(time.time()),
-        )
-    )
-    return job_id
+def enqueue(
+    session: Session, project_id: str, kind: str, subjects: Collection[str], *, owner: str | None = None
+) -> dict[str, str]:
+    """Give the ids of the subjects' live jobs, made where there is none; for `owner` alone while that lives."""
+    mine = select(JobRow.subject, JobRow.id).where(_of(kind, subjects), JobRow.state.in_(_LIVE))
+    ids = {job.subject: job.id for job in session.execute(mine)}
+    now = time.time()
+    new = [
+        {
+            "id": new_id(JOB),
+            "project_id": project_id,
+            "kind": kind,
+            "subject": subject,
+            "owner": owner,
+            "lease_until": None if owner is None else now + LEASE_S,
+            "created_at": int(now),
+        }
+        for subject in dict.fromkeys(subjects)
+        if subject not in ids
+    ]
+    if new:
+        session.execute(insert(JobRow), new)
+    return ids | {str(job["subject"]): str(job["id"]) for job in new}
 
 
 def waiting(session: Session, kind: str, owner: str) -> bool:
@@ -75,9 +82,9 @@ def try_again(session: Session, job: Job, error: str, *, delay_s: float = 0.0) -
     session.execute(again.values(error=error, not_before=time.time() + delay_s))
 
 
-def cancel(session: Session, kind: str, subject: str) -> None:
-    """Cancel the subject's live job, if there is one; a worker that has it finds its claim gone."""
-    session.execute(_move(JobState.CANCELLED).where(_of(kind, subject)))
+def cancel(session: Session, kind: str, subjects: Collection[str]) -> None:
+    """Cancel the subjects' live jobs, if there are any; a worker that has one finds its claim gone."""
+    session.execute(_move(JobState.CANCELLED).where(_of(kind, subjects)))
 
 
 def has_jobs(session: Session, owner: str) -> bool:
@@ -152,8 +159,8 @@ def _move(target: JobState) -> Update:
     return moved.values(state=target, owner=None, lease_until=None, finished_at=int(time.time()) if ended else None)
 
 
-def _of(kind: str, subject: str) -> ColumnElement[bool]:
-    return (JobRow.kind == kind) & (JobRow.subject == subject)
+def _of(kind: str, subjects: Collection[str]) -> ColumnElement[bool]:
+    return (JobRow.kind == kind) & JobRow.subject.in_(subjects)
 
 
 def _held(job: Job) -> ColumnElement[bool]:

@@ -39,12 +39,13 @@ _OF_DOCUMENTS = (
 )
 
 
-def write_attributes(session: Session, document: DocumentRow, attributes: Mapping[str, AttributeValue]) -> None:
-    """Give a document these attributes in place of those it has."""
-    session.execute(delete(AttributeRow).where(AttributeRow.document_seq == document.seq))
+def write_attributes(session: Session, given: Sequence[tuple[DocumentRow, Mapping[str, AttributeValue]]]) -> None:
+    """Give each document its attributes in place of those it has."""
+    session.execute(delete(AttributeRow).where(AttributeRow.document_seq.in_([document.seq for document, _ in given])))
     rows = [
         {"document_seq": document.seq, "project_id": document.project_id, "position": position, "key": key}
         | _columns(value)
+        for document, attributes in given
         for position, (key, value) in enumerate(attributes.items())
     ]
     if rows:

@@ -1,6 +1,7 @@
 """Documents of a store: a version replaces the one before it whole, in the caller's transaction."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
@@ -8,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from rag.ingest import Ingested, VectorKey
 from rag.types import Chunk
-from services.ids import FILE, new_id
 from services.storage.tables import (
     ChunkRow,
     DocumentRow,
@@ -30,19 +30,23 @@ def find_document(session: Session, store_id: str, source: str) -> DocumentRow |
     return session.scalar(select(DocumentRow).where(DocumentRow.store_id == store_id, DocumentRow.source == source))
 
 
-def add_document_row(session: Session, store_id: str, source: str, file: FileRow) -> DocumentRow:
-    """Make a document that has no version yet."""
-    row = DocumentRow(
-        project_id=file.project_id,
-        store_id=store_id,
-        source=source,
-        file_id=file.id,
-        filename=file.filename,
-        created_at=int(time.time()),
-    )
-    session.add(row)
+def add_documents(session: Session, store_id: str, files: Mapping[str, FileRow]) -> list[DocumentRow]:
+    """Make documents that have no version yet, of files by their source."""
+    now = int(time.time())
+    rows = [
+        DocumentRow(
+            project_id=file.project_id,
+            store_id=store_id,
+            source=source,
+            file_id=file.id,
+            filename=file.filename,
+            created_at=now,
+        )
+        for source, file in files.items()
+    ]
+    session.add_all(rows)
     session.flush()
-    return row
+    return rows
 
 
 def store_version(
@@ -92,22 +96,6 @@ def raise_revision(session: Session, store_id: str) -> None:
     session.execute(
         update(VectorStoreRow).where(VectorStoreRow.id == store_id).values(revision=VectorStoreRow.revision + 1)
     )
-
-
-def add_file_row(session: Session, project_id: str, filename: str, *, sha256: str, size_bytes: int) -> FileRow:
-    """Make the file that a path is ingested as."""
-    row = FileRow(
-        id=new_id(FILE),
-        project_id=project_id,
-        filename=filename,
-        purpose="assistants",
-        size_bytes=size_bytes,
-        sha256=sha256,
-        created_at=int(time.time()),
-    )
-    session.add(row)
-    session.flush()
-    return row
 
 
 def _remove_version(session: Session, document: DocumentRow) -> set[VectorKey]:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import ColumnElement, or_, select
@@ -68,6 +68,12 @@ def add_file(
 
 def find_file(session: Session, project_id: str, file_id: str) -> FileRow | None:
     return session.scalar(select(FileRow).where(FileRow.project_id == project_id, FileRow.id == file_id, _live()))
+
+
+def find_files(session: Session, project_id: str, file_ids: Collection[str]) -> dict[str, FileRow]:
+    """Give those of the files that there are, by their ids."""
+    mine = select(FileRow).where(FileRow.project_id == project_id, FileRow.id.in_(file_ids), _live())
+    return {row.id: row for row in session.scalars(mine)}
 
 
 def list_files(session: Session, project_id: str, request: PageRequest, *, purpose: str | None = None) -> Page[FileRow]:

@@ -1,6 +1,6 @@
 """The files of a store and of a batch, as the API lists and counts them. Whoever calls has the store's row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select
@@ -25,10 +25,10 @@ class FileCounts:
         return self.in_progress + self.completed + self.failed + self.cancelled
 
 
-def find_store_file(session: Session, store_id: str, file_id: str) -> DocumentRow | None:
-    """Give the document that a file is in a store, however it came there."""
-    mine = select(DocumentRow).where(DocumentRow.store_id == store_id, DocumentRow.file_id == file_id)
-    return session.scalar(mine.order_by(DocumentRow.seq).limit(1))
+def find_store_files(session: Session, store_id: str, file_ids: Collection[str]) -> dict[str, DocumentRow]:
+    """Give the documents that files are in a store, however they came there, by the files' ids."""
+    mine = select(DocumentRow).where(DocumentRow.store_id == store_id, DocumentRow.file_id.in_(file_ids))
+    return {row.file_id: row for row in session.scalars(mine.order_by(DocumentRow.seq.desc()))}
 
 
 def list_store_files(

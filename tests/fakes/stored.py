@@ -5,13 +5,18 @@ from typing import Any
 
 import numpy as np
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from rag.ingest import Ingested, vector_key
 from rag.types import AttributeValue, Chunk, ChunkId, Document, Window
 from services.storage.attributes import write_attributes
+from services.storage.blobs import Blob
 from services.storage.database import Database
-from services.storage.documents import add_file_row, delete_document, store_version
-from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, VectorStoreRow
+from services.storage.documents import add_documents, delete_document, store_version
+from services.storage.files import add_file
+from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, FileRow, VectorStoreRow
+
+NO_BLOB = Blob(sha256="0" * 64, size_bytes=1)
 
 
 def add_store(database: Database, store_id: str, *, embedder: str = "words") -> None:
@@ -26,6 +31,10 @@ def add_store(database: Database, store_id: str, *, embedder: str = "words") -> 
                 last_active_at=0,
             )
         )
+
+
+def put_file(session: Session, name: str = "a.txt", blob: Blob = NO_BLOB) -> FileRow:
+    return add_file(session, DEFAULT_PROJECT, filename=name, purpose="assistants", blob=blob)
 
 
 def one_chunk(text: str, vectors: Any, *, title: str | None = None) -> Ingested[None]:
@@ -51,18 +60,9 @@ def add_document(
 ) -> ChunkId:
     """Store a document of one chunk and give the chunk's id."""
     with database.write() as session:
-        file = add_file_row(session, DEFAULT_PROJECT, f"{text}.txt", sha256="0" * 64, size_bytes=len(text))
-        document = DocumentRow(
-            project_id=DEFAULT_PROJECT,
-            store_id=store_id,
-            source=file.id,
-            file_id=file.id,
-            filename=file.filename,
-            created_at=0,
-        )
-        session.add(document)
-        session.flush()
-        write_attributes(session, document, attributes or {})
+        file = put_file(session, f"{text}.txt")
+        (document,) = add_documents(session, store_id, {file.id: file})
+        write_attributes(session, [(document, attributes or {})])
         store_version(session, document, one_chunk(text, vectors, title=title), sha256="0" * 64, vector_bytes=8)
         return ChunkId(session.scalars(select(ChunkRow.id).where(ChunkRow.document_seq == document.seq)).one())
 

@@ -9,8 +9,8 @@ from rag.ports import Comparison
 from rag.retrieve import SearchOptions
 from services.errors import BadRequest, NotFound
 from services.folders import walk
-from services.ingestion import Added, Outcome
-from services.storage.documents import add_file_row, delete_document, delete_store, find_document
+from services.ingestion import Added, Outcome, WantedFile
+from services.storage.documents import delete_document, delete_store, find_document
 from services.storage.tables import (
     DEFAULT_PROJECT,
     Base,
@@ -26,6 +26,7 @@ from services.storage.tables import (
 from services.storage.vector_stores import create_store, find_store
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.stored import put_file
 
 
 @pytest.fixture
@@ -52,9 +53,15 @@ def ingest(services: Services, store: str, *paths: Path, chunking: ChunkingStrat
 def upload(services: Services, store: str, content: bytes, name: str = "a.txt", **options: object) -> str:
     blob = services.blobs.put(content)
     with services.database.write() as session:
-        file = add_file_row(session, DEFAULT_PROJECT, name, sha256=blob.sha256, size_bytes=blob.size_bytes)
-        services.ingestion.add_file(session, DEFAULT_PROJECT, store, file.id, **options)  # type: ignore[arg-type]
-        return file.id
+        file_id = put_file(session, name, blob).id
+        wanted = WantedFile(file_id=file_id, **options)  # type: ignore[arg-type]
+        services.ingestion.add_files(session, DEFAULT_PROJECT, store, [wanted])
+        return file_id
+
+
+def add_again(services: Services, store: str, file_id: str) -> None:
+    with services.database.write() as session:
+        services.ingestion.add_files(session, DEFAULT_PROJECT, store, [WantedFile(file_id=file_id)])
 
 
 def found(services: Services, store: str, query: str, options: SearchOptions | None = None) -> list[str]:
@@ -165,8 +172,8 @@ def test_refused_file_is_ingested_once_it_is_small_enough(services: Services, st
 
 def test_refused_file_cannot_be_tried_again_without_its_bytes(services: Services, store: str, folder: Path) -> None:
     test_file_over_the_limit_is_refused_unread(services, store, folder)
-    with services.database.write() as session, pytest.raises(BadRequest, match="Ingest the file again"):
-        services.ingestion.retry(session, session.get_one(DocumentRow, documents(services)[0].seq))
+    with pytest.raises(BadRequest, match="were not kept: ingest it again"):
+        add_again(services, store, documents(services)[0].file_id)
 
 
 def test_broken_link_is_reported(services: Services, store: str, folder: Path) -> None:
@@ -191,22 +198,21 @@ def test_uploaded_file_carries_its_attributes(services: Services, store: str) ->
 
 def test_file_added_twice_is_one_document(services: Services, store: str) -> None:
     file_id = upload(services, store, b"otter")
-    with services.database.write() as session:
-        services.ingestion.add_file(session, DEFAULT_PROJECT, store, file_id)
+    add_again(services, store, file_id)
     services.new_worker().run_until_idle()
     assert found(services, store, "otter") == ["otter"]
     assert count(services, DocumentRow) == 1
 
 
 def test_unknown_file_is_refused(services: Services, store: str) -> None:
-    with services.database.write() as session, pytest.raises(NotFound, match="file-x"):
-        services.ingestion.add_file(session, DEFAULT_PROJECT, store, "file-x")
+    with pytest.raises(NotFound, match="file-x"):
+        add_again(services, store, "file-x")
 
 
 def test_cancelled_document_is_never_searchable(services: Services, store: str) -> None:
     file_id = upload(services, store, b"otter")
     with services.database.write() as session:
-        services.ingestion.cancel(session, _document(session, store, file_id))
+        services.ingestion.cancel(session, [_document(session, store, file_id)])
     services.new_worker().run_until_idle()
     assert found(services, store, "otter") == []
     assert documents(services)[0].status == FileStatus.CANCELLED
@@ -214,8 +220,7 @@ def test_cancelled_document_is_never_searchable(services: Services, store: str) 
 
 def test_cancelled_document_is_ingested_when_tried_again(services: Services, store: str) -> None:
     test_cancelled_document_is_never_searchable(services, store)
-    with services.database.write() as session:
-        services.ingestion.retry(session, session.get_one(DocumentRow, documents(services)[0].seq))
+    add_again(services, store, documents(services)[0].file_id)
     services.new_worker().run_until_idle()
     assert found(services, store, "otter") == ["otter"]
 

@@ -8,14 +8,16 @@ from rag.errors import EmbedderUnavailable, GeneratorFailed
 from rag.parse import parse
 from rag.ports import Vectors
 from rag.types import Document
+from services.ingestion import WantedFile
 from services.jobs import queue, tasks
 from services.jobs.job import Finished
 from services.jobs.worker import Worker
-from services.storage.documents import add_file_row, delete_document
+from services.storage.documents import delete_document
 from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, FileRow, FileStatus, JobRow, JobState
 from services.storage.vector_stores import create_store
 from services.wiring import Services
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.stored import put_file
 
 DEAD = "nowhere:1:1:1"
 
@@ -34,9 +36,9 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def add(services: Services, store: str, content: bytes, name: str = "a.txt") -> str:
     blob = services.blobs.put(content)
     with services.database.write() as session:
-        file = add_file_row(session, DEFAULT_PROJECT, name, sha256=blob.sha256, size_bytes=blob.size_bytes)
-        services.ingestion.add_file(session, DEFAULT_PROJECT, store, file.id)
-        return file.id
+        file_id = put_file(session, name, blob).id
+        services.ingestion.add_files(session, DEFAULT_PROJECT, store, [WantedFile(file_id=file_id)])
+        return file_id
 
 
 def run(services: Services) -> list[Finished]:
@@ -137,7 +139,7 @@ def test_document_cancelled_while_it_is_embedded_is_not_written(services: Servic
 
     def cancel() -> None:
         with services.database.write() as session:
-            services.ingestion.cancel(session, session.scalars(select(DocumentRow)).one())
+            services.ingestion.cancel(session, session.scalars(select(DocumentRow)).all())
 
     when_embedding(services, cancel)
     assert [finished.state for finished in run(services)] == ["cancelled"]

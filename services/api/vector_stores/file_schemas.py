@@ -18,6 +18,7 @@ from rag.chunk import AUTO, ChunkingStrategy
 from rag.types import AttributeValue
 from services.api.vector_stores.schemas import Chunking
 from services.api.wire import Attributes, Text, WireRequest
+from services.ingestion import WantedFile
 from services.storage import store_files
 from services.storage.tables import DocumentRow, FileBatchRow
 
@@ -29,6 +30,11 @@ class AddFile(WireRequest):
     file_id: Text
     attributes: Attributes | None = None
     chunking_strategy: Chunking | None = None
+
+    def file(self) -> WantedFile:
+        """Raises InvalidChunking."""
+        chunking = self.chunking_strategy.strategy() if self.chunking_strategy else None
+        return WantedFile(file_id=self.file_id, attributes=self.attributes, chunking=chunking)
 
 
 class UpdateFile(WireRequest):

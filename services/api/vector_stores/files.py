@@ -20,7 +20,7 @@ from services.storage.attributes import read_attributes, write_attributes
 from services.storage.database import Database
 from services.storage.documents import delete_document
 from services.storage.file_batches import add_batch, find_batch, unfinished_files
-from services.storage.store_files import count_batch, find_store_file, read_text
+from services.storage.store_files import count_batch, find_store_files, read_text
 from services.storage.tables import DocumentRow, FileBatchRow, VectorStoreRow
 
 
@@ -29,14 +29,15 @@ def add_store_file(creating: Creating, ingestion: Ingestion, store_id: str, want
 
     def make(session: Session) -> VectorStoreFile:
         store = require_live_store(session, creating.project_id, store_id)
-        return described(session, _add(session, ingestion, store, wanted))
+        (document,) = ingestion.add_files(session, store.project_id, store.id, [wanted.file()])
+        return described(session, document)
 
     return creating.once(VectorStoreFile, wanted.model_dump(), make)
 
 
 def require_store_file(session: Session, store: VectorStoreRow, file_id: str) -> DocumentRow:
     """Give a file of a store. Raises NotFound."""
-    document = find_store_file(session, store.id, file_id)
+    document = find_store_files(session, store.id, [file_id]).get(file_id)
     if document is None:
         raise NotFound(f"No file found with id {file_id!r} in vector store {store.id!r}.", param="file_id")
     return document
@@ -48,7 +49,7 @@ def update_store_file(
     """Set a file's attributes; searches filter by them from then on."""
     with database.write() as session:
         document = require_store_file(session, require_store(session, project_id, store_id), file_id)
-        write_attributes(session, document, changes.attributes or {})
+        write_attributes(session, [(document, changes.attributes or {})])
         return described(session, document)
 
 
@@ -56,7 +57,7 @@ def remove_store_file(database: Database, ingestion: Ingestion, project_id: str,
     """Take a file out of a store; the file itself stays."""
     with database.write() as session:
         document = require_store_file(session, require_store(session, project_id, store_id), file_id)
-        ingestion.cancel(session, document)
+        ingestion.cancel(session, [document])
         delete_document(session, document)
 
 
@@ -73,8 +74,8 @@ def create_batch(creating: Creating, ingestion: Ingestion, store_id: str, wanted
     def make(session: Session) -> VectorStoreFileBatch:
         store = require_live_store(session, creating.project_id, store_id)
         batch = add_batch(session, store)
-        for file in wanted.each():
-            _add(session, ingestion, store, file, batch)
+        files = [one.file() for one in wanted.each()]
+        ingestion.add_files(session, store.project_id, store.id, files, batch_id=batch.id)
         session.flush()
         return batch_object(batch, count_batch(session, batch))
 
@@ -96,8 +97,7 @@ def cancel_batch(
     with database.write() as session:
         batch = require_batch(session, require_store(session, project_id, store_id), batch_id)
         unfinished = unfinished_files(session, batch)
-        for document in unfinished:
-            ingestion.cancel(session, document)
+        ingestion.cancel(session, unfinished)
         batch.cancelled = batch.cancelled or bool(unfinished)
         session.flush()
         return batch_object(batch, count_batch(session, batch))
@@ -105,21 +105,3 @@ def cancel_batch(
 
 def described(session: Session, document: DocumentRow) -> VectorStoreFile:
     return store_file_object(document, read_attributes(session, [document.seq]).get(document.seq, {}))
-
-
-def _add(
-    session: Session,
-    ingestion: Ingestion,
-    store: VectorStoreRow,
-    wanted: AddFile,
-    batch: FileBatchRow | None = None,
-) -> DocumentRow:
-    return ingestion.add_file(
-        session,
-        store.project_id,
-        store.id,
-        wanted.file_id,
-        attributes=wanted.attributes,
-        chunking=wanted.chunking_strategy.strategy() if wanted.chunking_strategy else None,
-        batch_id=batch.id if batch else None,
-    )

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from services.api.idempotency import Creating
 from services.api.vector_stores.schemas import CreateVectorStore, UpdateVectorStore, VectorStore, store_object
 from services.errors import NotFound
-from services.ingestion import Ingestion
+from services.ingestion import Ingestion, WantedFile
 from services.storage.database import Database
 from services.storage.documents import delete_store
 from services.storage.store_files import count_by_store
@@ -47,8 +47,8 @@ def create_vector_store(
             expires_after_days=wanted.expires_after.days if wanted.expires_after else None,
             metadata=wanted.metadata,
         )
-        for file_id in dict.fromkeys(wanted.file_ids or ()):
-            ingestion.add_file(session, creating.project_id, row.id, file_id, chunking=chunking)
+        files = [WantedFile(file_id=file_id, chunking=chunking) for file_id in dict.fromkeys(wanted.file_ids or ())]
+        ingestion.add_files(session, creating.project_id, row.id, files)
         session.flush()
         return described(session, row)
 

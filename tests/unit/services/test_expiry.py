@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from services.errors import NotFound
 from services.expiry import sweep
+from services.ingestion import WantedFile
 from services.storage.files import add_file, find_file
 from services.storage.tables import DEFAULT_PROJECT, DocumentRow, FileRow, UploadRow, VectorStoreRow
 from services.storage.uploads import add_part, add_upload
@@ -29,7 +30,7 @@ def store_with(services: Services, file_id: str) -> str:
         )  # fmt: skip
         session.add(store)
         session.flush()
-        services.ingestion.add_file(session, DEFAULT_PROJECT, store.id, file_id)
+        services.ingestion.add_files(session, DEFAULT_PROJECT, store.id, [WantedFile(file_id=file_id)])
     services.new_worker().run_until_idle()
     return "vs_soil"
 

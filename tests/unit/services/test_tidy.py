@@ -7,10 +7,9 @@ from sqlalchemy import select
 from services.jobs import queue
 from services.storage.blobs import Blobs
 from services.storage.database import Database
-from services.storage.documents import add_file_row
 from services.storage.tables import DEFAULT_PROJECT, JobRow, JobState
 from services.tidy import tidy
-from tests.fakes.stored import add_store
+from tests.fakes.stored import add_store, put_file
 
 
 @pytest.fixture
@@ -24,13 +23,13 @@ def aged(path: Path) -> Path:
 
 
 def test_old_blob_goes_only_when_nothing_names_it(database: Database, blobs: Blobs, tmp_path: Path) -> None:
-    named, unnamed, young = (blobs.put(content).sha256 for content in (b"named", b"unnamed", b"young"))
+    named, unnamed, young = (blobs.put(content) for content in (b"named", b"unnamed", b"young"))
     with database.write() as session:
-        add_file_row(session, DEFAULT_PROJECT, "a.txt", sha256=named, size_bytes=5)
-    for sha256 in (named, unnamed):
-        aged(blobs.path(sha256))
+        put_file(session, blob=named)
+    for blob in (named, unnamed):
+        aged(blobs.path(blob.sha256))
     tidy(database, blobs, tmp_path / "indexes")
-    assert set(blobs.all()) == {named, young}
+    assert set(blobs.all()) == {named.sha256, young.sha256}
 
 
 def test_old_remains_of_a_broken_upload_go(database: Database, blobs: Blobs, tmp_path: Path) -> None:
@@ -54,10 +53,10 @@ def test_index_goes_with_its_store(database: Database, blobs: Blobs, tmp_path: P
 
 def test_records_of_old_jobs_go_and_live_ones_stay(database: Database, blobs: Blobs, tmp_path: Path) -> None:
     with database.write() as session:
-        queue.enqueue(session, DEFAULT_PROJECT, "ingest", "ended")
+        queue.enqueue(session, DEFAULT_PROJECT, "ingest", ["ended"])
         queue.finish(session, queue.claim(session, "ingest", "me", 1)[0], JobState.SUCCEEDED)
         session.scalars(select(JobRow)).one().finished_at = 1
-        queue.enqueue(session, DEFAULT_PROJECT, "ingest", "live")
+        queue.enqueue(session, DEFAULT_PROJECT, "ingest", ["live"])
     tidy(database, blobs, tmp_path / "indexes")
     with database.read() as session:
         assert session.scalars(select(JobRow.subject)).all() == ["live"]

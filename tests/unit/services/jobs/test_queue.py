@@ -17,7 +17,8 @@ def session(database: Database) -> Iterator[Session]:
 
 
 def put(session: Session, *subjects: str, owner: str | None = None) -> list[str]:
-    return [queue.enqueue(session, DEFAULT_PROJECT, "ingest", subject, owner=owner) for subject in subjects]
+    ids = queue.enqueue(session, DEFAULT_PROJECT, "ingest", subjects, owner=owner)
+    return [ids[subject] for subject in subjects]
 
 
 def claim(session: Session, owner: str = "me", limit: int = 10) -> list[Job]:
@@ -41,7 +42,7 @@ def test_jobs_are_claimed_oldest_first_and_once(session: Session) -> None:
 
 
 def test_other_kinds_are_left_alone(session: Session) -> None:
-    queue.enqueue(session, DEFAULT_PROJECT, "tune", "1")
+    queue.enqueue(session, DEFAULT_PROJECT, "tune", ["1"])
     assert claim(session) == []
     assert not queue.waiting(session, "ingest", "me")
 
@@ -88,7 +89,7 @@ def test_late_worker_cannot_finish_what_another_took_over(session: Session) -> N
 def test_cancelled_job_holds_no_more_and_stays_cancelled(session: Session) -> None:
     (job_id,) = put(session, "1")
     job = claim_one(session)
-    queue.cancel(session, "ingest", "1")
+    queue.cancel(session, "ingest", ["1"])
     queue.finish(session, job, JobState.SUCCEEDED)
     queue.release(session, job)
     assert not queue.holds(session, job)
