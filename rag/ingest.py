@@ -16,9 +16,12 @@ from rag.ports import Embedder, Vectors
 from rag.types import Chunk, Document
 
 GROUP_TOKENS = 16_384
+# Of a large file so many windows are embedded at a time: a second or two of work.
+WINDOWS_AT_ONCE = 256
 
 VectorKey: TypeAlias = bytes
 Parse: TypeAlias = Callable[[bytes, str], Document]
+Checkpoint: TypeAlias = Callable[[], None]
 Ref = TypeVar("Ref")
 
 
@@ -61,12 +64,20 @@ class Rejected(Generic[Ref]):
 
 
 def ingest(
-    sources: Iterable[Source[Ref]], *, parse: Parse, embedder: Embedder, cache: VectorCache
+    sources: Iterable[Source[Ref]],
+    *,
+    parse: Parse,
+    embedder: Embedder,
+    cache: VectorCache,
+    checkpoint: Checkpoint = lambda: None,
 ) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
-    """Give each source's outcome, in order, a group at a time."""
+    """Give each source's outcome, in order, a group at a time.
+
+    `checkpoint` is called every now and then while vectors are made; what it raises ends the ingestion.
+    """
     for group in _groups(_prepared(source, parse, embedder) for source in sources):
         prepared = [item for item in group if isinstance(item, _Prepared)]
-        vectors = _embed_unknown(prepared, embedder, cache)
+        vectors = _embed_unknown(prepared, embedder, cache, checkpoint)
         for item in group:
             yield item if isinstance(item, Rejected) else item.ingested(vectors)
 
@@ -126,10 +137,14 @@ def _groups(
 
 
 def _embed_unknown(
-    prepared: Sequence[_Prepared[Ref]], embedder: Embedder, cache: VectorCache
+    prepared: Sequence[_Prepared[Ref]], embedder: Embedder, cache: VectorCache, checkpoint: Checkpoint
 ) -> dict[VectorKey, Vectors]:
     texts = {key: text for item in prepared for key, text in item.texts.items()}
     known = cache.known(list(texts))
     wanted = [key for key in texts if key not in known]
-    vectors = embedder.embed([texts[key] for key in wanted])
-    return dict(zip(wanted, vectors, strict=True))
+    vectors: dict[VectorKey, Vectors] = {}
+    for start in range(0, len(wanted), WINDOWS_AT_ONCE):
+        checkpoint()
+        keys = wanted[start : start + WINDOWS_AT_ONCE]
+        vectors.update(zip(keys, embedder.embed([texts[key] for key in keys]), strict=True))
+    return vectors

@@ -7,6 +7,9 @@ what the parser extracted, line ends as `\\n` and control characters left out.
 
 import html
 import re
+from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 from rag.errors import FileTooLarge, InvalidFile, UnsupportedFile
 from rag.parse.archive import check_expansion
@@ -19,6 +22,8 @@ from rag.types import Document, Page
 
 __all__ = ["ParseLimits", "close", "parse"]
 
+_Read: TypeAlias = Callable[[bytes, Format], Extracted]
+
 _MAIL = ("message/rfc822", "application/vnd.ms-outlook")
 _DEFAULT_LIMITS = ParseLimits()
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -27,16 +32,26 @@ _HTML_TITLE = re.compile(r"<title\b[^>]*>(.*?)</title\s*>", re.IGNORECASE | re.D
 _HTML_NOISE = re.compile(r"<meta\b[^>]*>|\bdata:[\w/+.-]+;base64,[\w+/=%]*", re.IGNORECASE)
 
 
-def parse(content: bytes, filename: str, *, limits: ParseLimits = _DEFAULT_LIMITS) -> Document:
-    """Read a file. Raises UnsupportedFile, InvalidFile or FileTooLarge, which say why and what to do."""
+def parse(
+    content: bytes,
+    filename: str,
+    *,
+    limits: ParseLimits = _DEFAULT_LIMITS,
+    checkpoint: Callable[[], None] = lambda: None,
+) -> Document:
+    """Read a file. Raises UnsupportedFile, InvalidFile or FileTooLarge, which say why and what to do.
+
+    `checkpoint` is called twice a second while a native parser works; what it raises ends that.
+    """
     if not content:
         raise InvalidFile(f"{filename!r} is empty.")
     _check_size(filename, len(content), "bytes", limits.file_bytes)
+    read = partial(extract, filename=filename, limits=limits, checkpoint=checkpoint)
     form = binary_format(content, filename)
     if form is None:
-        document = _parse_text(content, filename, limits)
+        document = _parse_text(content, filename, limits, read)
     else:
-        document = _parse_binary(content, form, filename, limits)
+        document = _parse_binary(content, form, filename, limits, read)
     _check_size(filename, len(document.text), "characters", limits.text_chars)
     return document
 
@@ -46,7 +61,7 @@ def _check_size(filename: str, size: int, unit: str, limit: int) -> None:
         raise FileTooLarge(f"{filename!r} has {size} {unit}; the limit is {limit}.", hint="Split it into parts.")
 
 
-def _parse_text(content: bytes, filename: str, limits: ParseLimits) -> Document:
+def _parse_text(content: bytes, filename: str, limits: ParseLimits, read: _Read) -> Document:
     # No character takes more than four bytes: what is over this need not be decoded to be refused.
     _check_size(filename, len(content), "bytes of text", 4 * limits.text_chars)
     text = decode(content, filename)
@@ -56,10 +71,10 @@ def _parse_text(content: bytes, filename: str, limits: ParseLimits) -> Document:
     if form.reading is Reading.OWN:
         return _own_text(text, form, filename)
     if form == HTML:
-        return _parse_html(text, filename, limits)
+        return _parse_html(text, filename, read)
     # Mail and XML name their own encoding: only a byte order mark overrules it.
     source = text.encode() if has_mark(content) else content
-    return _document(extract(source, form, filename, limits), form, filename)
+    return _document(read(source, form), form, filename)
 
 
 def _own_text(text: str, form: Format, filename: str) -> Document:
@@ -70,20 +85,20 @@ def _own_text(text: str, form: Format, filename: str) -> Document:
     return Document(name=filename, media_type=form.media_type, text=text, title=title, headings=headings)
 
 
-def _parse_html(text: str, filename: str, limits: ParseLimits) -> Document:
+def _parse_html(text: str, filename: str, read: _Read) -> Document:
     found = _HTML_TITLE.search(text)
     title = " ".join(html.unescape(found[1]).split()) if found else None
     body = _HTML_NOISE.sub("", _HTML_TITLE.sub("", text, count=1))
-    extracted = extract(body.encode(), HTML, filename, limits)
+    extracted = read(body.encode(), HTML)
     return _document(Extracted(pages=extracted.pages, title=title), HTML, filename)
 
 
-def _parse_binary(content: bytes, form: Format, filename: str, limits: ParseLimits) -> Document:
+def _parse_binary(content: bytes, form: Format, filename: str, limits: ParseLimits, read: _Read) -> Document:
     if form.reading is Reading.OCR and not ocr_available():
         raise UnsupportedFile(f"{filename!r} is an image.", hint="Install tesseract-ocr to read text in images.")
     if content.startswith(b"PK"):
         check_expansion(content, filename, limits)
-    return _document(extract(content, form, filename, limits), form, filename)
+    return _document(read(content, form), form, filename)
 
 
 def _document(extracted: Extracted, form: Format, filename: str) -> Document:

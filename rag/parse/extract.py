@@ -4,19 +4,23 @@ import atexit
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from rag.errors import FileTooLarge, InvalidFile
 from rag.parse.formats import Format, Reading
 from rag.parse.limits import ParseLimits
 from rag.parse.refusals import encrypted
+
+CHECKPOINT_S = 0.5
 
 _OVER_LIMIT = re.compile(r"memory|security limit|os error 1[12]\b")
 _CHILD = Path(__file__).with_name("child.py")
@@ -36,15 +40,17 @@ def ocr_available() -> bool:
     return shutil.which("tesseract") is not None
 
 
-def extract(content: bytes, form: Format, filename: str, limits: ParseLimits) -> Extracted:
-    """Read a document. Raises InvalidFile with the reason when it cannot be read."""
+def extract(
+    content: bytes, form: Format, filename: str, limits: ParseLimits, checkpoint: Callable[[], None]
+) -> Extracted:
+    """Read a document. Raises InvalidFile with the reason when it cannot be read, and what `checkpoint` raises."""
     request = {
         "media_type": form.media_type,
         "paged": form.reading in (Reading.PAGES, Reading.OCR),
         "markdown": form.reading is Reading.MARKDOWN,
         "titled": form.titled,
     }
-    reply = _process.ask(request, content, filename, limits)
+    reply = _process.ask(request, content, filename, limits, checkpoint)
     if "error" in reply:
         raise _refusal(str(reply["error"]), filename)
     pages = reply.get("pages") or [[1, reply["text"]]]
@@ -68,12 +74,19 @@ class _ParserProcess:
         self._child: subprocess.Popen[bytes] | None = None
         self._limits: ParseLimits | None = None
 
-    def ask(self, request: dict[str, Any], content: bytes, filename: str, limits: ParseLimits) -> dict[str, Any]:
+    def ask(
+        self,
+        request: dict[str, Any],
+        content: bytes,
+        filename: str,
+        limits: ParseLimits,
+        checkpoint: Callable[[], None],
+    ) -> dict[str, Any]:
         with self._lock:
-            reply = self._exchange(request, content, limits)
+            reply = self._exchange(request, content, limits, checkpoint)
             # It may have left for idleness, or been killed for another's memory: once more, with a new one.
             if reply is None and self._ended() != -signal.SIGALRM:
-                reply = self._exchange(request, content, limits)
+                reply = self._exchange(request, content, limits, checkpoint)
             if reply is None:
                 raise self._death(filename, limits)
             return reply
@@ -87,16 +100,23 @@ class _ParserProcess:
         self._lock = threading.Lock()
         self._child = None
 
-    def _exchange(self, request: dict[str, Any], content: bytes, limits: ParseLimits) -> dict[str, Any] | None:
+    def _exchange(
+        self, request: dict[str, Any], content: bytes, limits: ParseLimits, checkpoint: Callable[[], None]
+    ) -> dict[str, Any] | None:
         child = self._running(limits)
         assert child.stdin and child.stdout
         try:
             child.stdin.write(json.dumps(request | {"bytes": len(content)}).encode() + b"\n")
             child.stdin.write(content)
             child.stdin.flush()
+            _wait(child.stdout, checkpoint)
+            line = child.stdout.readline()
         except BrokenPipeError:
             return None
-        line = child.stdout.readline()
+        except BaseException:
+            # Its reply would be taken for that to the next document.
+            self._stop()
+            raise
         return dict(json.loads(line)) if line.endswith(b"\n") else None
 
     def _running(self, limits: ParseLimits) -> "subprocess.Popen[bytes]":
@@ -122,6 +142,14 @@ class _ParserProcess:
         self._child.kill()
         self._child.communicate()
         self._child = None
+
+
+def _wait(reply: IO[bytes], checkpoint: Callable[[], None]) -> None:
+    """Wait until there is something to read, or the end."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(reply, selectors.EVENT_READ)
+        while not selector.select(CHECKPOINT_S):
+            checkpoint()
 
 
 def _start(limits: ParseLimits) -> "subprocess.Popen[bytes]":

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Protocol, TypeAlias
 
@@ -15,7 +16,6 @@ from rag.errors import RagError
 from rag.ingest import Ingested, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
-from rag.types import Document
 from services.jobs import queue
 from services.jobs.job import INGEST, Finished, Job, Stopped
 from services.storage.blobs import Blobs
@@ -97,17 +97,21 @@ class IngestTask:
     ) -> None:
         done: list[_Outcome] = []
 
+        def checkpoint() -> None:
+            if stopped():
+                raise Stopped
+
         def sources() -> Iterator[Source[_Work]]:
             for work in self._works(jobs, report):
                 # `ingest` asks for another file when it has handed over all that it finished.
                 self._settle(done, embedder, report)
-                if stopped():
-                    raise Stopped
+                checkpoint()
                 if self._is_held(work.job):
                     yield self._source(work, embedder)
 
         cache = SqlVectorCache(self._database, project_id)
-        for outcome in ingest(sources(), parse=self._parse, embedder=embedder, cache=cache):
+        reading = partial(parse, limits=self._limits, checkpoint=checkpoint)
+        for outcome in ingest(sources(), parse=reading, embedder=embedder, cache=cache, checkpoint=checkpoint):
             done.append(outcome)
         self._settle(done, embedder, report)
 
@@ -128,9 +132,6 @@ class IngestTask:
             return self._blobs.read(work.version.sha256)
 
         return Source(ref=work, filename=work.version.filename, read=read, strategy=work.version.strategy)
-
-    def _parse(self, content: bytes, filename: str) -> Document:
-        return parse(content, filename, limits=self._limits)
 
     def _is_held(self, job: Job) -> bool:
         with self._database.read() as session:

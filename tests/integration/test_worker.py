@@ -15,6 +15,7 @@ from services.jobs.worker import Worker
 from services.storage.documents import delete_document
 from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, FileRow, FileStatus, JobRow, JobState
 from services.storage.vector_stores import create_store
+from services.storage.vectors import SqlVectorCache
 from services.wiring import Services
 from tests.fakes.embedder import WordEmbedder
 from tests.fakes.stored import put_file
@@ -184,18 +185,25 @@ def test_worker_that_lost_its_job_writes_nothing(services: Services, store: str)
     assert chunk_texts(services) == []
 
 
-def test_vector_removed_while_it_is_counted_on_is_made_again(services: Services, store: str) -> None:
+def test_vector_removed_while_it_is_counted_on_is_made_again(
+    services: Services, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     add(services, store, b"otters")
     run(services)
     with services.database.read() as session:
         first = session.scalars(select(DocumentRow.seq)).one()
     add(services, store, b"otters", "b.txt")
 
-    def delete() -> None:
+    known = SqlVectorCache.known
+
+    def known_and_then_gone(self: SqlVectorCache, keys: Sequence[bytes]) -> set[bytes]:
+        monkeypatch.setattr(SqlVectorCache, "known", known)
+        found = known(self, keys)
         with services.database.write() as session:
             delete_document(session, session.get_one(DocumentRow, first))
+        return found
 
-    when_embedding(services, delete)
+    monkeypatch.setattr(SqlVectorCache, "known", known_and_then_gone)
     assert [finished.state for finished in run(services)] == ["queued", "succeeded"]
     assert chunk_texts(services) == ["otters"]
 

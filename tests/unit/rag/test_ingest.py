@@ -1,5 +1,7 @@
+import pytest
+
 from rag.errors import InvalidFile
-from rag.ingest import Ingested, Rejected, Source, ingest, vector_key
+from rag.ingest import WINDOWS_AT_ONCE, Ingested, Rejected, Source, ingest, vector_key
 from rag.types import Document
 from tests.fakes.embedder import WordEmbedder
 
@@ -65,3 +67,18 @@ def test_source_that_has_gone_is_rejected_with_the_reason():
 
 def test_vector_key_depends_on_the_embedder():
     assert vector_key("a", "text") != vector_key("b", "text")
+
+
+def test_large_file_is_given_up_between_its_windows():
+    embedder = WordEmbedder()
+    words = " ".join(f"w{number}." for number in range(60_000))
+    passed = iter([None, None])
+
+    def checkpoint():
+        if next(passed, StopIteration) is StopIteration:
+            raise KeyboardInterrupt
+
+    source = Source(ref="a.txt", filename="a.txt", read=words.encode)
+    with pytest.raises(KeyboardInterrupt):
+        list(ingest([source], parse=_parse, embedder=embedder, cache=_Cache(), checkpoint=checkpoint))
+    assert len(embedder.seen) == 2 * WINDOWS_AT_ONCE
