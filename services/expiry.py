@@ -4,9 +4,8 @@ None of it can be had through the API from the moment it expires; this gives the
 takes expired files out of the stores that they are in.
 """
 
-import logging
-import threading
 import time
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
@@ -15,12 +14,11 @@ from services.storage.database import Database
 from services.storage.documents import delete_document
 from services.storage.files import delete_file, expired_files, let_go
 from services.storage.store_files import documents_in
+from services.storage.tables import DocumentRow
 from services.storage.uploads import UploadStatus, expired_uploads, remove_parts
 from services.storage.vector_stores import expired_stores
 
-SWEEP_S = 30.0
-
-log = logging.getLogger(__name__)
+GROUP_DOCUMENTS = 64
 
 
 def sweep(database: Database, blobs: Blobs) -> None:
@@ -36,22 +34,23 @@ def sweep(database: Database, blobs: Blobs) -> None:
         for upload in expired_uploads(session):
             unused.extend(remove_parts(session, upload))
             upload.status = UploadStatus.EXPIRED
-        for document in documents_in(session, expired_stores(session, int(time.time()))):
-            delete_document(session, document)
     let_go(database, blobs, unused)
-
-
-def sweep_until(stop: threading.Event, database: Database, blobs: Blobs) -> None:
-    """Sweep now and then until `stop` is set."""
-    while not stop.wait(SWEEP_S):
-        try:
-            sweep(database, blobs)
-        except Exception:
-            # Such as a full disk: it may pass.
-            log.exception("sweep_failed")
+    while _remove_documents(database) == GROUP_DOCUMENTS:
+        pass
 
 
 def _anything(session: Session) -> bool:
-    if expired_files(session) or expired_uploads(session):
-        return True
-    return bool(documents_in(session, expired_stores(session, int(time.time()))))
+    return bool(expired_files(session) or expired_uploads(session) or _expired_documents(session, limit=1))
+
+
+def _remove_documents(database: Database) -> int:
+    """Remove some documents of expired stores, not all at once: others want to write meanwhile."""
+    with database.write() as session:
+        documents = _expired_documents(session, limit=GROUP_DOCUMENTS)
+        for document in documents:
+            delete_document(session, document)
+    return len(documents)
+
+
+def _expired_documents(session: Session, *, limit: int) -> Sequence[DocumentRow]:
+    return documents_in(session, expired_stores(session, int(time.time())), limit=limit)

@@ -1,6 +1,5 @@
 """The composition root: settings in, the parts of the service out, each made when first used."""
 
-import logging
 import math
 import threading
 from collections.abc import Callable
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from services.ingestion import Ingestion
     from services.jobs.worker import Worker
     from services.search import Searching
-
-log = logging.getLogger(__name__)
 
 
 class Services:
@@ -77,26 +74,25 @@ class Services:
         task = IngestTask(self.database, self.blobs, lambda: self.embedder, limits)
         return Worker(self.database, [task], self.ingestion.bell)
 
-    def run_worker(self, stop: threading.Event) -> None:
-        """Tidy up, then work until `stop` is set."""
-        from services.tidy import tidy
-
-        try:
-            tidy(self.database, self.blobs, self.settings.indexes_dir)
-        except Exception:
-            # Such as a file that another process removed first: it is for the next start.
-            log.exception("tidy_failed")
-        self.new_worker().run_forever(stop)
-
     def start_worker(self, stop: threading.Event) -> threading.Thread:
         """Run a worker beside the caller until `stop` is set."""
-        thread = threading.Thread(target=self.run_worker, args=(stop,), name="worker")
-        thread.start()
-        return thread
+        return _started(lambda: self.new_worker().run_forever(stop), "worker")
+
+    def start_upkeep(self, stop: threading.Event) -> threading.Thread:
+        """Remove what has expired or was left behind, beside the caller and until `stop` is set."""
+        from services.upkeep import keep_up
+
+        return _started(lambda: keep_up(stop, self.database, self.blobs, self.settings.indexes_dir), "upkeep")
 
     def close(self) -> None:
         """Let go of what is held; nothing waits in memory to be saved."""
         self.database.close()
+
+
+def _started(work: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name)
+    thread.start()
+    return thread
 
 
 def open_services(settings: Settings, load_embedder: Callable[[], "Embedder"] | None = None) -> Services:

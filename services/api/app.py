@@ -19,7 +19,6 @@ from services.api.responses.routes import router as responses
 from services.api.sdk_paths import SdkPaths
 from services.api.uploads.routes import router as uploads
 from services.api.vector_stores.routes import router as vector_stores
-from services.expiry import sweep_until
 from services.version import VERSION
 from services.wiring import Services
 
@@ -52,12 +51,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     stop = threading.Event()
     app.state.readiness = readiness = Readiness(services)
     readiness.worker = services.start_worker(stop) if services.settings.worker else None
-    threads = [
-        threading.Thread(target=readiness.warm, name="warm"),
-        threading.Thread(target=sweep_until, args=(stop, services.database, services.blobs), name="sweep"),
-    ]
-    for thread in threads:
-        thread.start()
+    warming = threading.Thread(target=readiness.warm, name="warm")
+    warming.start()
+    threads = [warming, services.start_upkeep(stop)]
     try:
         yield
     finally:

@@ -21,7 +21,10 @@ def worker(session: Session) -> None:
         signal.signal(number, lambda *_: stop.set())
     services = open_services(session.settings)
     click.echo(f"Working on the jobs of {session.settings.home}.")
+    upkeep = services.start_upkeep(stop)
     try:
-        services.run_worker(stop)
+        services.new_worker().run_forever(stop)
     finally:
+        stop.set()
+        upkeep.join()
         services.close()

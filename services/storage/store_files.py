@@ -49,10 +49,10 @@ def list_store_files(
     return read_page(session, rows, request, seq=DocumentRow.seq, cursors=cursors, cursor_id=DocumentRow.file_id)
 
 
-def documents_in(session: Session, stores: Sequence[VectorStoreRow]) -> Sequence[DocumentRow]:
-    """Give all documents of these stores."""
+def documents_in(session: Session, stores: Sequence[VectorStoreRow], *, limit: int) -> Sequence[DocumentRow]:
+    """Give some documents of these stores, no more than `limit`."""
     ids = [store.id for store in stores]
-    return session.scalars(select(DocumentRow).where(DocumentRow.store_id.in_(ids))).all()
+    return session.scalars(select(DocumentRow).where(DocumentRow.store_id.in_(ids)).limit(limit)).all()
 
 
 def count_by_store(session: Session, stores: Iterable[VectorStoreRow]) -> dict[str, FileCounts]:
