@@ -15,7 +15,7 @@ from rag.errors import FileTooLarge, InvalidFile, UnsupportedFile
 from rag.parse.archive import check_expansion
 from rag.parse.extract import Extracted, close, extract, ocr_available
 from rag.parse.formats import HTML, Format, Reading, binary_format, text_format
-from rag.parse.headings import front_matter_title, markdown_headings, slide_headings
+from rag.parse.headings import MAX_TITLE_CHARS, front_matter_title, markdown_headings, slide_headings
 from rag.parse.limits import ParseLimits
 from rag.parse.text import decode, has_mark
 from rag.types import Document, Page
@@ -27,9 +27,11 @@ _Read: TypeAlias = Callable[[bytes, Format], Extracted]
 _MAIL = ("message/rfc822", "application/vnd.ms-outlook")
 _DEFAULT_LIMITS = ParseLimits()
 _UNWANTED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-_HTML_TITLE = re.compile(r"<title\b[^>]*>(.*?)</title\s*>", re.IGNORECASE | re.DOTALL)
+# None of these looks further than the next "<": tags that never end would take quadratic time.
+_TITLE_START = re.compile(r"<title(?:\s[^<>]*)?>", re.IGNORECASE)
+_TITLE_END = re.compile(r"</title\s*>", re.IGNORECASE)
 # kreuzberg would give these back as text, the title even as a heading.
-_HTML_NOISE = re.compile(r"<meta\b[^>]*>|\bdata:[\w/+.-]+;base64,[\w+/=%]*", re.IGNORECASE)
+_HTML_NOISE = re.compile(r"<meta\b[^<>]*>|\bdata:[\w/+.-]+;base64,[\w+/=%]*", re.IGNORECASE)
 
 
 def parse(
@@ -81,16 +83,23 @@ def _own_text(text: str, form: Format, filename: str) -> Document:
     if form.media_type != "text/markdown":
         return Document(name=filename, media_type=form.media_type, text=text)
     headings = markdown_headings(text)
-    title = front_matter_title(text) or (headings[0].title if headings else None)
+    title = _short(front_matter_title(text) or (headings[0].title if headings else None))
     return Document(name=filename, media_type=form.media_type, text=text, title=title, headings=headings)
 
 
 def _parse_html(text: str, filename: str, read: _Read) -> Document:
-    found = _HTML_TITLE.search(text)
-    title = " ".join(html.unescape(found[1]).split()) if found else None
-    body = _HTML_NOISE.sub("", _HTML_TITLE.sub("", text, count=1))
-    extracted = read(body.encode(), HTML)
+    title, body = _without_title(text)
+    extracted = read(_HTML_NOISE.sub("", body).encode(), HTML)
     return _document(Extracted(pages=extracted.pages, title=title), HTML, filename)
+
+
+def _without_title(text: str) -> tuple[str | None, str]:
+    opening = _TITLE_START.search(text)
+    closing = _TITLE_END.search(text, opening.end()) if opening else None
+    if opening is None or closing is None:
+        return None, text
+    title = " ".join(html.unescape(text[opening.end() : closing.start()]).split())
+    return title, text[: opening.start()] + text[closing.end() :]
 
 
 def _parse_binary(content: bytes, form: Format, filename: str, limits: ParseLimits, read: _Read) -> Document:
@@ -121,7 +130,7 @@ def _document(extracted: Extracted, form: Format, filename: str) -> Document:
         name=filename,
         media_type=form.media_type,
         text=text,
-        title=extracted.title or (headings[0].title if headings else _subject(text, form)),
+        title=_short(extracted.title or (headings[0].title if headings else _subject(text, form))),
         pages=tuple(pages) if form.reading is Reading.PAGES else (),
         headings=headings,
     )
@@ -130,6 +139,10 @@ def _document(extracted: Extracted, form: Format, filename: str) -> Document:
 def _subject(text: str, form: Format) -> str | None:
     first, _, rest = text.partition("\n")[0].partition("Subject: ")
     return rest.strip() or None if form.media_type in _MAIL and not first else None
+
+
+def _short(title: str | None) -> str | None:
+    return title and title[:MAX_TITLE_CHARS]
 
 
 def _clean(text: str) -> str:

@@ -4,10 +4,12 @@ Both are answered without unpacking anything to disk, and before a parser sees t
 """
 
 import io
+import lzma
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rag.errors import FileTooLarge, InvalidFile
 from rag.parse.limits import MIB, ParseLimits
@@ -16,6 +18,10 @@ from rag.parse.refusals import encrypted
 _LOCAL_HEADER_BYTES = 30
 _NESTED_DEPTH = 2
 _ZIP_SUFFIXES = (".zip", ".docx", ".xlsx", ".xlsm", ".pptx", ".odt", ".ods", ".odp", ".epub")
+_DAMAGES = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(OSError, EOFError, RuntimeError, ValueError),
+)
 _OFFICE = "application/vnd.openxmlformats-officedocument."
 _MAIN_PARTS = {
     "word/": _OFFICE + "wordprocessingml.document",
@@ -29,12 +35,12 @@ def office_media_type(content: bytes, filename: str) -> str | None:
 
     Raises InvalidFile when the zip is broken or encrypted.
     """
-    with _open(content, filename) as archive:
+    with _sound(filename), _open(content, filename) as archive:
         names = archive.namelist()
         if any(entry.flag_bits & 1 for entry in archive.infolist()) or _odf_encrypted(archive):
             raise encrypted(filename)
         if "mimetype" in names:
-            return archive.read("mimetype")[:128].decode("ascii", "replace").strip()
+            return _head(archive, "mimetype", 128).decode("ascii", "replace").strip()
         if "[Content_Types].xml" in names:
             return next((kind for part, kind in _MAIN_PARTS.items() if any(n.startswith(part) for n in names)), None)
     return None
@@ -42,7 +48,8 @@ def office_media_type(content: bytes, filename: str) -> str | None:
 
 def check_expansion(content: bytes, filename: str, limits: ParseLimits) -> None:
     """Raise FileTooLarge when the zip, with the zips in it, expands to more than the limit."""
-    _expand(content, filename, limits.expanded_bytes, _NESTED_DEPTH)
+    with _sound(filename):
+        _expand(content, filename, limits.expanded_bytes, _NESTED_DEPTH)
 
 
 def _expand(content: bytes, filename: str, budget: int, depth: int) -> int:
@@ -62,25 +69,22 @@ def _expand(content: bytes, filename: str, budget: int, depth: int) -> int:
 def _real_size(content: bytes, entry: zipfile.ZipInfo, filename: str, budget: int) -> int:
     """Count what an entry really expands to: the declared size may lie."""
     size = 0
-    for piece in _pieces(content, entry, filename):
+    for piece in _pieces(content, entry):
         size += len(piece)
         if size > budget:
             raise _bomb(filename)
     return size
 
 
-def _pieces(content: bytes, entry: zipfile.ZipInfo, filename: str) -> Iterator[bytes]:
+def _pieces(content: bytes, entry: zipfile.ZipInfo) -> Iterator[bytes]:
     raw = _raw(content, entry)
     if entry.compress_type != zipfile.ZIP_DEFLATED:
         yield raw
         return
     inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        while raw and not inflate.eof:
-            yield inflate.decompress(raw, MIB)
-            raw = inflate.unconsumed_tail
-    except zlib.error as exc:
-        raise InvalidFile(f"{filename!r} is damaged: a part of it cannot be unpacked.") from exc
+    while raw and not inflate.eof:
+        yield inflate.decompress(raw, MIB)
+        raw = inflate.unconsumed_tail
 
 
 def _raw(content: bytes, entry: zipfile.ZipInfo) -> bytes:
@@ -92,7 +96,22 @@ def _raw(content: bytes, entry: zipfile.ZipInfo) -> bytes:
 
 def _odf_encrypted(archive: zipfile.ZipFile) -> bool:
     manifest = "META-INF/manifest.xml"
-    return manifest in archive.namelist() and b"encryption-data" in archive.read(manifest)
+    return manifest in archive.namelist() and b"encryption-data" in _head(archive, manifest, MIB)
+
+
+def _head(archive: zipfile.ZipFile, name: str, size_bytes: int) -> bytes:
+    """Read the beginning of a part, which may claim to be any size."""
+    with archive.open(name) as part:
+        return part.read(size_bytes)
+
+
+@contextmanager
+def _sound(filename: str) -> Iterator[None]:
+    """Give one name to all that the zip and its codecs raise over parts that are not as they are listed."""
+    try:
+        yield
+    except _DAMAGES as exc:
+        raise InvalidFile(f"{filename!r} is damaged: a part of it cannot be unpacked.", hint="Save it again.") from exc
 
 
 def _open(content: bytes, filename: str) -> zipfile.ZipFile:

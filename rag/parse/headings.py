@@ -11,6 +11,9 @@ from rag.types import Heading, Page
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
 
+# Of a longer title or heading the rest is left out: every chunk below it carries it along.
+MAX_TITLE_CHARS = 300
+
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.*?)^---[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _FRONT_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*\r?$", re.MULTILINE)
 _MARKUP = re.compile(r"!?\[([^\]]*)\]\([^)]*\)|[*`]|\\(?=[^\w\s])|</?\w[^>]*>")
@@ -48,7 +51,7 @@ def slide_headings(text: str, pages: Iterable[Page], titles: Collection[str]) ->
 
 def _plain(source: str) -> str:
     """Take the markup off a heading: it is shown and searched as words."""
-    return " ".join(_MARKUP.sub(r"\1", source).split())
+    return " ".join(_MARKUP.sub(r"\1", source[:MAX_TITLE_CHARS]).split())
 
 
 @cache

@@ -1,7 +1,7 @@
 import pytest
 
 from rag.errors import FileTooLarge, InvalidFile, UnsupportedFile
-from rag.parse import ParseLimits, parse
+from rag.parse import ParseLimits, _without_title, parse
 
 
 def test_markdown_is_its_own_canonical_text() -> None:
@@ -44,3 +44,16 @@ def test_an_image_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 def test_the_name_is_kept_as_given() -> None:
     assert parse(b"x", "../../etc/passwd").name == "../../etc/passwd"
+
+
+@pytest.mark.parametrize("tag", ["<title>", "<title ", "<TITLE x"])
+def test_titles_that_never_end_take_no_endless_time(tag: str) -> None:
+    assert _without_title(tag * 1_000_000) == (None, tag * 1_000_000)
+
+
+def test_a_title_is_taken_out_of_the_page() -> None:
+    assert _without_title("<p><Title lang='en'>A &amp;\n B</title >x") == ("A & B", "<p>x")
+
+
+def test_a_title_has_at_most_300_characters() -> None:
+    assert parse(b"# " + b"x" * 1000, "a.md").title == "x" * 300

@@ -53,3 +53,20 @@ def test_an_encrypted_member_is_called_encrypted() -> None:
     content[content.index(b"PK\x01\x02") + 8] |= 1
     with pytest.raises(InvalidFile, match="is encrypted"):
         office_media_type(bytes(content), "a.docx")
+
+
+def test_a_part_that_is_read_to_know_the_format_is_not_unpacked_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    read = zipfile.ZipExtFile.read
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda self, n=-1: asked.append(n) or read(self, n))
+    content = zipped("META-INF/manifest.xml", bytes(3_000_000))
+    assert office_media_type(content, "a.odt") is None
+    assert asked == [1024 * 1024]
+
+
+@pytest.mark.parametrize("place", [slice(38, 40), slice(-12, -8)])
+def test_parts_that_are_not_where_they_are_listed_are_damage(place: slice) -> None:
+    content = bytearray(zipped("mimetype", b"application/epub+zip"))
+    content[place] = b"\xff" * len(content[place])
+    with pytest.raises(InvalidFile, match="damaged"):
+        office_media_type(bytes(content), "a.epub")

@@ -45,3 +45,8 @@ def test_a_slide_is_headed_by_its_first_line_if_that_is_a_title() -> None:
     text = "Intro\n\nwords\n\nno title here"
     pages = (Page(number=1, start=0, end=12), Page(number=2, start=14, end=27))
     assert slide_headings(text, pages, ["Intro", "words"]) == (Heading(level=1, title="Intro", start=0),)
+
+
+def test_an_endless_heading_is_cut_and_takes_no_endless_time() -> None:
+    (heading,) = markdown_headings("# " + "[" * 1_000_000)
+    assert heading.title == "[" * 300
