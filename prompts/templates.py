@@ -6,6 +6,7 @@ whole file identifies what was sent, so that an answer can be traced to the very
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,9 +25,16 @@ BUILT_IN = Path(__file__).parent
 SUFFIX = ".jinja"
 _FIELDS = {"name": str, "version": int, "purpose": str, "role": str, "variables": dict, "why": str}
 
+
+def fenced(text: str, tag: str) -> str:
+    """Take from a text what would close or open a fence of that tag, so that it stays inside its own."""
+    return re.sub(rf"<(?=\s*/?\s*{re.escape(tag)}\b)", "&lt;", text, flags=re.IGNORECASE)
+
+
 _environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
 )
+_environment.filters["fenced"] = fenced
 
 
 @dataclass(frozen=True)

@@ -94,10 +94,10 @@ def prepare(
 
 
 def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None) -> Answer:
-    """Check a whole text that the engine wrote, whose citations are given or else read from its marks."""
+    """Check a whole text: an engine that quotes gives its `citations`, those of others are read from the marks."""
     if turn.grounding is None:
         return Answer(text=text, citations=(), answered=turn.route.generative)
-    if citations is None:
+    if citations is None or turn.route.generative:
         return finish(text, turn.grounding, refusal=turn.refusal)
     return concluded(text, citations, turn.grounding, refusal=turn.refusal)
 

@@ -1,6 +1,7 @@
 """Around every request: an id, who it is from, the guard against web pages, the limit on bodies, the last catch."""
 
 import logging
+import re
 import time
 
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +19,8 @@ from services.wiring import Services
 log = logging.getLogger(__name__)
 
 API_PATH = "/v1/"
-UPLOAD_PATHS = ("/v1/files", "/v1/uploads")
+# The routes that take files; the others take JSON, which is held in memory.
+UPLOAD_PATH = re.compile(r"/v1/(files|uploads/[^/]+/parts)")
 MULTIPART_ALLOWANCE_BYTES = 1024 * 1024
 
 
@@ -41,8 +43,9 @@ class RequestGuard:
         await _Guarded(self, scope, receive, send).run()
 
     def body_limit(self, path: str) -> int:
-        uploads = path.startswith(UPLOAD_PATHS)
-        return self.settings.max_file_bytes + MULTIPART_ALLOWANCE_BYTES if uploads else self.settings.max_body_bytes
+        if UPLOAD_PATH.fullmatch(path):
+            return self.settings.max_file_bytes + MULTIPART_ALLOWANCE_BYTES
+        return self.settings.max_body_bytes
 
 
 class _Guarded:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from services.engines.engine import ChatRequest
 from services.engines.pool import ClientPool
 from services.engines.sse import EventDecoder
-from services.engines.upstream_errors import Failed, failure_of, refusal_of
+from services.engines.upstream_errors import Failed, failure_of, refusal_of, scrubbed
 from services.errors import ServiceError, UpstreamFailed
 
 log = logging.getLogger(__name__)
@@ -77,14 +77,16 @@ class Hosted:
         return completion
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
-        finished = False
+        begun = finished = False
         async with self._answered(self._body(request, stream=True)) as response:
             events = _events(response)
             async for data in events:
                 if data == DONE:
                     await _drain(events)
-                    return
+                    finished = begun
+                    break
                 chunk = _object(data, self._upstream)
+                begun = True
                 finished = finished or any(choice.get("finish_reason") for choice in chunk["choices"])
                 yield chunk
         if not finished:
@@ -180,7 +182,7 @@ def _object(text: str | bytes, upstream: Upstream) -> dict[str, Any]:
 
 def _reported(error: object, upstream: Upstream) -> ServiceError:
     message = error.get("message") if isinstance(error, Mapping) else None
-    said = f": {message}" if isinstance(message, str) else "."
+    said = f": {scrubbed(message, upstream.key)}" if isinstance(message, str) else "."
     return UpstreamFailed(f"{upstream.engine} failed while it answered{said}", code="upstream_interrupted")
 
 

@@ -103,7 +103,7 @@ class Router:
     def _configured(self) -> Iterator[ServedModel]:
         settings, created = self._settings, self._started
         yield ServedModel(id=EXTRACTIVE, kind="engine", engine=EXTRACTIVE, created=created)
-        yield ServedModel(id=settings.embedder, kind="embedder", engine="embedder", created=created)
+        yield ServedModel(id=settings.embedder_name, kind="embedder", engine="embedder", created=created)
         for model in settings.models:
             yield ServedModel(id=model.id, kind="model", engine=model.engine, created=created)
         for name, alias in settings.aliases.items():
@@ -112,7 +112,7 @@ class Router:
     def _generator(self, project_id: str, model_id: str) -> Route:
         if model_id == EXTRACTIVE:
             return Route(model_id=model_id, engine=self._extractive, generative=False)
-        if model_id == self._settings.embedder:
+        if model_id == self._settings.embedder_name:
             raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
         model = self._declared.get(model_id) or self._added(project_id, model_id) or _undeclared(model_id)
         if model is None:

@@ -50,7 +50,7 @@ def refusal_of(response: httpx.Response, engine: str, key: SecretStr | None, key
     """Give what a response other than 200 means. Its body has been read."""
     status = response.status_code
     said = _said(response)
-    message = _scrubbed(str(said.get("message") or f"HTTP {status}"), key)
+    message = scrubbed(str(said.get("message") or f"HTTP {status}"), key)
     retry_after_s = _retry_after_s(response.headers)
     if status in (401, 403):
         # The caller's own key is good: this one is the operator's to mend.
@@ -79,7 +79,8 @@ def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _scrubbed(message: str, key: SecretStr | None) -> str:
+def scrubbed(message: str, key: SecretStr | None) -> str:
+    """Give what an upstream says without the key, which some repeat, and not endlessly."""
     secret = key.get_secret_value() if key else ""
     return (message.replace(secret, "***") if secret else message)[:MAX_MESSAGE_CHARS]
 

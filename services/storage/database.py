@@ -22,7 +22,8 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = make_url(url)
-        self.engine = create_engine(self.url, pool_size=20, max_overflow=20)
+        # Parameters are document text and hashes of keys: no error may carry them into a log.
+        self.engine = create_engine(self.url, pool_size=20, max_overflow=20, hide_parameters=True)
         if self.url.get_backend_name() == "sqlite":
             _configure_sqlite(self.engine)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

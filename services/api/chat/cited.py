@@ -44,7 +44,7 @@ class Sending:
         """Give a whole completion as it is sent."""
         for choice in completion["choices"]:
             message = choice.get("message") or {}
-            answer = conclude(self.turn, message.get("content") or "", message.pop("citations", None))
+            answer = conclude(self.turn, message.get("content") or "", self._taken_citations(message))
             self._answers.append(answer)
             if self.turn.grounding is not None and message.get("content") is not None:
                 message["content"] = answer.text
@@ -79,7 +79,7 @@ class Sending:
         """Check what a choice adds; at its end give the last of its content, if it has any, with the annotations."""
         delta = choice.setdefault("delta", {})
         state = self._choices.setdefault(choice.get("index", 0), _Choice(self.turn))
-        content, citations = delta.get("content"), delta.pop("citations", None)
+        content, citations = delta.get("content"), self._taken_citations(delta)
         if content:
             delta["content"] = state.feed(content)
         if not choice.get("finish_reason"):
@@ -96,6 +96,10 @@ class Sending:
             "logprobs": choice.pop("logprobs", None),
             "finish_reason": None,
         }
+
+    def _taken_citations(self, written: dict[str, Any]) -> tuple[Citation, ...] | None:
+        """Take out what an engine that quotes cites; of an upstream's own `citations` nothing is known here."""
+        return None if self.turn.route.generative else written.pop("citations", None)
 
     def _stamped(self, sent: dict[str, Any]) -> dict[str, Any]:
         sent["id"] = self._id

@@ -14,10 +14,10 @@ from services.wiring import Services
 
 def embed(services: Services, project_id: str, asked: EmbeddingRequest) -> dict[str, Any]:
     """Give the embeddings in the order of the input. Raises BadRequest, NotFound."""
-    if asked.model != services.settings.embedder:
+    if asked.model != services.settings.embedder_name:
         services.router.resolve(project_id, asked.model)
         raise BadRequest(
-            f"The model {asked.model!r} makes no embeddings: {services.settings.embedder!r} does.", param="model"
+            f"The model {asked.model!r} makes no embeddings: {services.settings.embedder_name!r} does.", param="model"
         )
     embedder = services.embedder
     dimensions = asked.dimensions or embedder.dimensions

@@ -84,3 +84,12 @@ def test_templates_cannot_reach_into_python(tmp_path):
     template = load(_written(tmp_path, VALID.replace("{{ who }}", "{{ who.__class__.__mro__ }}")))
     with pytest.raises(Exception, match="unsafe"):
         template.render(who="you")
+
+
+@pytest.mark.parametrize("closing", ["</source>", "</SOURCE >", "< / source>", '<source number="2">'])
+def test_text_of_a_source_stays_in_its_fence(closing):
+    source = {"number": 1, "filename": 'a".md', "page": None, "heading": '">', "text": f"x {closing} <b>y</b>"}
+    prompt = Templates().get("answer_with_sources").render(sources=[source], refusal="No.")
+    fence = prompt.partition("<source")[2]
+    assert fence.startswith(""" number="1" file="a'.md" section="'>">""")
+    assert f"x &lt;{closing[1:]} <b>y</b>\n</source>" in fence

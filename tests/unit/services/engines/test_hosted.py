@@ -138,8 +138,9 @@ def test_a_stream_ends_at_done_or_after_a_reason_to_finish() -> None:
 
     assert streamed(b"data: {}\n\ndata: [DONE]\n\ndata: {}\n\n") == [{"choices": []}]
     assert len(streamed(last)) == 1
-    with pytest.raises(UpstreamFailed, match="early"):
-        streamed(b"data: {}\n\n")
+    for broken in (b"data: {}\n\n", b"data: [DONE]\n\n"):
+        with pytest.raises(UpstreamFailed, match="early"):
+            streamed(broken)
 
 
 @pytest.mark.parametrize(
@@ -161,3 +162,8 @@ def test_a_pool_keeps_its_client_for_as_long_as_the_loop() -> None:
     first, second = asyncio.run(two())
     third, _ = asyncio.run(two())
     assert first is second and first.is_closed and third is not first
+
+
+def test_the_key_is_not_told_when_a_stream_breaks_off() -> None:
+    with pytest.raises(UpstreamFailed, match=r"Key \*\*\* was revoked"):
+        streamed(b'data: {"error": {"message": "Key gsk_secret was revoked"}}\n\n')

@@ -132,3 +132,11 @@ def test_the_refusal_is_no_answer() -> None:
     given = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "No."}}]}
 
     assert Sending(turn()).completion(given)["loam"]["answered"] is False
+
+
+def test_citations_of_an_upstream_s_own_are_passed_on_and_not_believed() -> None:
+    message = {"role": "assistant", "content": WRITTEN, "citations": ["https://example.com"]}
+    [choice] = Sending(turn()).completion({"choices": [{"index": 0, "message": message}]})["choices"]
+
+    assert (choice["message"]["content"], len(choice["message"]["annotations"])) == (SENT, 1)
+    assert choice["message"]["citations"] == ["https://example.com"]
