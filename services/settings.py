@@ -19,6 +19,7 @@ from services.errors import InvalidSettings
 
 EngineKind = Literal["extractive", "groq", "openai"]
 
+_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::=(?P<default>[^}]*))?\}")
 _OUTSIDE = {"groq_api_key": "GROQ_API_KEY", "openai_api_key": "OPENAI_API_KEY"}
 
@@ -62,7 +63,7 @@ class Settings(_Strict):
     aliases: Mapping[str, AliasSettings] = {}
     model_roots: tuple[Path, ...] = ()
 
-    embedder: str = "all-MiniLM-L6-v2"
+    embedder: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
     embedder_threads: Annotated[int, Field(ge=1)] | None = None
 
     groq_api_key: SecretStr | None = None
@@ -91,6 +92,11 @@ class Settings(_Strict):
         return self.database_url or f"sqlite:///{self.home / 'loam.db'}"
 
     @property
+    def embedder_name(self) -> str:
+        """The embedder without its organisation or folder, as it is listed and asked for."""
+        return Path(self.embedder).resolve().name
+
+    @property
     def blobs_dir(self) -> Path:
         return self.home / "blobs"
 
@@ -107,7 +113,7 @@ class Settings(_Strict):
         """Where exported graphs are kept: the user's cache, shared by every home."""
         import platformdirs
 
-        return self.cache_dir or platformdirs.user_cache_path("loam")
+        return (self.cache_dir or platformdirs.user_cache_path("loam")).expanduser().absolute()
 
 
 def load_settings(config: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -121,12 +127,14 @@ def load_settings(config: Path | None = None, environment: Mapping[str, str] | N
         values, lines = _read(path, environment)
     elif config is not None:
         raise InvalidSettings(f"There is no configuration file {str(config)!r}.")
-    values.update(_from_environment(environment))
-    values["home"] = Path(values.get("home", home)).expanduser().absolute()
+    given = _from_environment(environment)
+    values.update(given)
     try:
-        return Settings.model_validate(values)
+        settings = Settings.model_validate({"home": home, **values})
     except ValidationError as exc:
-        raise InvalidSettings(_explained(exc, path, lines)) from None
+        in_file = {place: line for place, line in lines.items() if place.partition(".")[0] not in given}
+        raise InvalidSettings(_explained(exc, path, in_file)) from None
+    return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
 def secret_of_environment(variable: str) -> SecretStr | None:
@@ -140,8 +148,12 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], d
         text = _interpolated(path.read_text(encoding="utf-8"), environment)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise InvalidSettings(f"{path}: not valid YAML: {exc}") from exc
+    except yaml.MarkedYAMLError as exc:
+        # Not the whole error: it shows the line, in which the value of a variable may be a secret.
+        line = f", line {exc.problem_mark.line + 1}" if exc.problem_mark else ""
+        raise InvalidSettings(f"{path}{line}: not valid YAML: {exc.problem}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InvalidSettings(f"{path}: not valid YAML: it holds what is not text.") from None
     except KeyError as exc:
         raise InvalidSettings(f"{path}: the environment variable {exc} is not set and has no default.") from None
     if values is None:
@@ -158,7 +170,7 @@ def _interpolated(text: str, environment: Mapping[str, str]) -> str:
             raise KeyError(match["name"])
         return found
 
-    return _VARIABLE.sub(value, text)
+    return _VARIABLE.sub(value, _COMMENT.sub("", text))
 
 
 def _lines(node: yaml.Node | None, path: str) -> list[tuple[str, int]]:
@@ -177,7 +189,7 @@ def _lines(node: yaml.Node | None, path: str) -> list[tuple[str, int]]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
-        text = environment.get(_OUTSIDE.get(name, f"LOAM_{name.upper()}"))
+        text = environment.get(_variable(name))
         if text:
             structured = field.annotation is not None and _is_structured(field.default)
             values[name] = _json(name, text) if structured else text
@@ -192,7 +204,7 @@ def _json(name: str, text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as exc:
-        raise InvalidSettings(f"LOAM_{name.upper()} must be JSON: {exc}.") from exc
+        raise InvalidSettings(f"{_variable(name)} must be JSON: {exc}.") from exc
 
 
 def _explained(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:
@@ -200,6 +212,19 @@ def _explained(error: ValidationError, path: Path, lines: Mapping[str, int]) -> 
     for item in error.errors():
         place = ".".join(str(part) for part in item["loc"])
         known = item["type"] != "extra_forbidden"
-        where = f"{path}, line {lines[place]}" if place in lines else f"LOAM_{place.upper()}"
+        where = _where(item["loc"], path, lines)
         problems.append(f"{where}: {place}: {item['msg'] if known else 'there is no such setting'}.")
     return "\n".join(problems)
+
+
+def _where(location: tuple[int | str, ...], path: Path, lines: Mapping[str, int]) -> str:
+    """Give the line of a setting, or of what it is missing from, else its variable."""
+    for end in range(len(location), 0, -1):
+        place = ".".join(str(part) for part in location[:end])
+        if place in lines:
+            return f"{path}, line {lines[place]}"
+    return _variable(str(location[0]))
+
+
+def _variable(name: str) -> str:
+    return _OUTSIDE.get(name, f"LOAM_{name.upper()}")

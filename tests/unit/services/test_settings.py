@@ -64,3 +64,55 @@ def test_file_that_is_named_must_exist(tmp_path):
 def test_file_that_is_no_mapping_is_refused(tmp_path, text):
     with pytest.raises(InvalidSettings, match=r"loam\.yaml"):
         _load(tmp_path, text)
+
+
+def test_variable_in_a_comment_need_not_be_set(tmp_path):
+    assert _load(tmp_path, "# openai_api_key: ${OPENAI_KEY}\nport: 1\n").port == 1
+
+
+def test_database_may_come_from_a_variable_or_its_default(tmp_path):
+    text = "database_url: ${LOAM_DB:=sqlite:////srv/loam.db}\n"
+    assert _load(tmp_path, text).database == "sqlite:////srv/loam.db"
+    assert _load(tmp_path, text, LOAM_DB="postgresql://db/loam").database == "postgresql://db/loam"
+
+
+def test_home_of_a_named_file_holds_unless_the_environment_names_one(tmp_path):
+    config = tmp_path / "a.yaml"
+    config.write_text("home: /srv/loam\n")
+    assert load_settings(config, {}).home == Path("/srv/loam")
+    assert load_settings(config, {"LOAM_HOME": "/var/loam"}).home == Path("/var/loam")
+
+
+def test_relative_home_is_below_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_settings(None, {"LOAM_HOME": "here"}).home == tmp_path / "here"
+
+
+@pytest.mark.parametrize("home", ["null", "3", "[a]"])
+def test_home_that_is_no_path_is_refused_with_its_line(tmp_path, home):
+    config = tmp_path / "a.yaml"
+    config.write_text(f"home: {home}\n")
+    with pytest.raises(InvalidSettings, match="line 1: home"):
+        load_settings(config, {})
+
+
+def test_missing_part_of_a_model_is_told_with_the_model_s_line(tmp_path):
+    with pytest.raises(InvalidSettings, match=r"line 3: models\.0\.engine"):
+        _load(tmp_path, "port: 1\nmodels:\n  - {id: a, source: b}\n")
+
+
+def test_wrong_value_of_the_environment_is_not_blamed_on_the_file(tmp_path):
+    with pytest.raises(InvalidSettings, match="LOAM_PORT: port"):
+        _load(tmp_path, "port: 1\n", LOAM_PORT="many")
+
+
+def test_file_that_is_broken_is_told_without_what_it_holds(tmp_path):
+    with pytest.raises(InvalidSettings) as caught:
+        _load(tmp_path, "groq_api_key: '${KEY}\nport: [\n", KEY="gsk-very-secret")
+    assert "very-secret" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_embedder_is_known_by_its_name(tmp_path):
+    assert _load(tmp_path, LOAM_EMBEDDER="/srv/models/all-MiniLM-L6-v2/").embedder_name == "all-MiniLM-L6-v2"
+    assert _load(tmp_path, LOAM_EMBEDDER="sentence-transformers/all-MiniLM-L6-v2").embedder_name == "all-MiniLM-L6-v2"
