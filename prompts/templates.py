@@ -2,7 +2,7 @@
 
 A template says in its front matter what it is for and which variables it takes; a template whose
 body uses others does not load, and rendering with more or fewer fails. The content hash of the
-whole file identifies what was sent, so that an answer can be traced to the very wording.
+whole file identifies the wording.
 """
 
 import hashlib

@@ -61,7 +61,6 @@ class Settings(_Strict):
     default: str = "extractive"
     models: tuple[ModelSettings, ...] = ()
     aliases: Mapping[str, AliasSettings] = {}
-    model_roots: tuple[Path, ...] = ()
 
     embedder: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
     embedder_threads: Annotated[int, Field(ge=1)] | None = None

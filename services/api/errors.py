@@ -17,8 +17,6 @@ from services.errors import RateLimited, ServiceError, http_form
 
 log = logging.getLogger(__name__)
 
-_TYPES = {401: "invalid_request_error", 429: "rate_limit_error"}
-
 
 def error_body(error: Exception) -> dict[str, Any]:
     """Give the wire form of any error; one that was not foreseen says nothing of its inside."""
@@ -58,7 +56,7 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         405: f"Not allowed to {request.method} on {request.url.path}.",
     }
     code = "unknown_url" if error.status_code == 404 else None
-    kind = _TYPES.get(error.status_code, "invalid_request_error" if error.status_code < 500 else "server_error")
+    kind = "invalid_request_error" if error.status_code < 500 else "server_error"
     body = _body(messages.get(error.status_code, str(error.detail)), kind, None, code)
     return JSONResponse(body, error.status_code, error.headers)
 

@@ -23,11 +23,11 @@ def files() -> None:
 @pass_session
 def list_(session: Session, as_json: bool) -> None:
     """List the files."""
-    from services.storage.overview import files_of
+    from services.storage.files import all_files
     from services.storage.tables import DEFAULT_PROJECT
 
     with session.services() as services, services.database.read() as database:
-        found = [_public(file) for file in files_of(database, DEFAULT_PROJECT)]
+        found = [_public(file) for file in all_files(database, DEFAULT_PROJECT)]
     if as_json:
         print_json(found)
         return
@@ -46,8 +46,8 @@ def show(session: Session, file_id: str, as_json: bool) -> None:
     from services.storage.overview import documents_of_file
 
     with session.services() as services, services.database.read() as database:
-        shown = _public(_named(database, file_id))
-        documents = documents_of_file(database, file_id)
+        file = _named(database, file_id)
+        shown, documents = _public(file), documents_of_file(database, file)
     if as_json:
         print_json({**shown, "vector_stores": documents})
         return

@@ -85,6 +85,11 @@ def list_files(session: Session, project_id: str, request: PageRequest, *, purpo
     return read_page(session, rows, request, seq=FileRow.seq, cursors=cursors, cursor_id=FileRow.id)
 
 
+def all_files(session: Session, project_id: str) -> Sequence[FileRow]:
+    """Give the files of a project, oldest first."""
+    return session.scalars(select(FileRow).where(FileRow.project_id == project_id, _live()).order_by(FileRow.seq)).all()
+
+
 def delete_file(session: Session, file: FileRow) -> None:
     """Remove a file and its document in every store. Its blob is for `let_go`, once this is committed."""
     for document in session.scalars(select(DocumentRow).where(DocumentRow.file_id == file.id)):

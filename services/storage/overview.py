@@ -1,13 +1,13 @@
 """What the command line shows of stores: each with its documents counted, and the documents of one."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from services.storage.tables import ChunkRow, DocumentRow, FileRow, FileStatus, VectorStoreRow
+from services.storage.store_files import count_by_store
+from services.storage.tables import ChunkRow, DocumentRow, FileRow, VectorStoreRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +44,7 @@ def store_overviews(session: Session, project_id: str) -> list[StoreOverview]:
 
 def store_overview(session: Session, store: VectorStoreRow) -> StoreOverview:
     """Give one store with its documents by status; every status is named."""
-    counted = session.execute(
-        select(DocumentRow.status, func.count(), func.sum(DocumentRow.usage_bytes))
-        .where(DocumentRow.store_id == store.id)
-        .group_by(DocumentRow.status)
-    ).all()
+    counts = count_by_store(session, [store])[store.id]
     chunks = session.scalar(select(func.count()).select_from(ChunkRow).where(ChunkRow.store_id == store.id))
     return StoreOverview(
         id=store.id,
@@ -56,9 +52,9 @@ def store_overview(session: Session, store: VectorStoreRow) -> StoreOverview:
         embedder=store.embedder,
         created_at=store.created_at,
         last_active_at=store.last_active_at,
-        documents={status.value: 0 for status in FileStatus} | {status: count for status, count, _ in counted},
+        documents=counts.by_status,
         chunks=chunks or 0,
-        usage_bytes=sum(size for _, _, size in counted),
+        usage_bytes=counts.usage_bytes,
     )
 
 
@@ -79,13 +75,8 @@ def document_overviews(session: Session, store_id: str) -> Sequence[DocumentOver
     ]
 
 
-def files_of(session: Session, project_id: str) -> Sequence[FileRow]:
-    """Give the files of a project that have not expired, oldest first."""
-    live = or_(FileRow.expires_at.is_(None), FileRow.expires_at > int(time.time()))
-    return session.scalars(select(FileRow).where(FileRow.project_id == project_id, live).order_by(FileRow.seq)).all()
-
-
-def documents_of_file(session: Session, file_id: str) -> list[dict[str, str | None]]:
+def documents_of_file(session: Session, file: FileRow) -> list[dict[str, str | None]]:
     """Give what became of a file in each store that has it."""
-    rows = session.scalars(select(DocumentRow).where(DocumentRow.file_id == file_id).order_by(DocumentRow.seq))
+    mine = select(DocumentRow).where(DocumentRow.project_id == file.project_id, DocumentRow.file_id == file.id)
+    rows = session.scalars(mine.order_by(DocumentRow.seq))
     return [{"store_id": row.store_id, "status": row.status, "error": row.error_message} for row in rows]

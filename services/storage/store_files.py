@@ -22,7 +22,11 @@ class FileCounts:
 
     @property
     def total(self) -> int:
-        return self.in_progress + self.completed + self.failed + self.cancelled
+        return sum(self.by_status.values())
+
+    @property
+    def by_status(self) -> dict[str, int]:
+        return {status.value: getattr(self, status.value) for status in FileStatus}
 
 
 def find_store_files(session: Session, store_id: str, file_ids: Collection[str]) -> dict[str, DocumentRow]:

@@ -33,7 +33,7 @@ def test_what_env_example_shows_is_accepted(tmp_path: Path) -> None:
 
 
 def test_what_env_example_calls_a_default_is_the_default(tmp_path: Path) -> None:
-    examples = {"LOAM_MODELS", "LOAM_ALIASES", "LOAM_MODEL_ROOTS", "LOAM_ALLOWED_HOSTS", "LOAM_ALLOWED_ORIGINS"}
+    examples = {"LOAM_MODELS", "LOAM_ALIASES", "LOAM_ALLOWED_HOSTS", "LOAM_ALLOWED_ORIGINS"}
     shown = {name: value for name, value in ASSIGNMENT.findall(EXAMPLE) if name not in examples}
     home = {"LOAM_HOME": str(tmp_path)}
     assert load_settings(environment=shown | home) == load_settings(environment=home)

@@ -7,9 +7,6 @@ from openai.types import chat
 from openai.types.chat.chat_completion_message import Annotation as UrlCitation
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from rag.filters import parse_filter
-from rag.fuse import Weights
-from rag.retrieve import SearchOptions
 from services.answering import FileSearch
 from services.api.vector_stores.search import RankingOptions
 from services.api.wire import LIST, TEXT, Unicode, WireRequest, text_or_list
@@ -30,12 +27,8 @@ class FileSearchOptions(WireRequest):
     def to_search(self, default_results: int, *, place: str) -> FileSearch:
         """Give what is to be searched. Raises InvalidFilter, InvalidRanking."""
         ranking = self.ranking_options or RankingOptions()
-        hybrid = ranking.hybrid_search
-        options = SearchOptions(
-            max_results=self.max_num_results or default_results,
-            filters=None if self.filters is None else parse_filter(self.filters, place=f"{place}.filters"),
-            score_threshold=ranking.score_threshold,
-            weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
+        options = ranking.search_options(
+            max_results=self.max_num_results or default_results, filters=self.filters, place=f"{place}.filters"
         )
         return FileSearch(store_ids=tuple(self.vector_store_ids), options=options)
 

@@ -1,6 +1,6 @@
 """The wire of files."""
 
-from typing import Annotated, Literal, TypeAlias, get_args
+from typing import Annotated, Literal, TypeAlias
 
 from openai.types import FileDeleted, FileObject
 from pydantic import Field
@@ -9,7 +9,6 @@ from services.api.wire import WireRequest
 from services.storage.tables import FileRow
 
 Purpose: TypeAlias = Literal["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
-PURPOSES: tuple[str, ...] = get_args(Purpose)
 
 MIN_EXPIRY_S = 3600
 MAX_EXPIRY_S = 30 * 24 * 3600

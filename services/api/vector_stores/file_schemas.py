@@ -101,13 +101,7 @@ def batch_object(row: FileBatchRow, counts: store_files.FileCounts) -> VectorSto
         created_at=row.created_at,
         vector_store_id=row.store_id,
         status=_batch_status(row, counts),
-        file_counts=FileCounts(
-            in_progress=counts.in_progress,
-            completed=counts.completed,
-            failed=counts.failed,
-            cancelled=counts.cancelled,
-            total=counts.total,
-        ),
+        file_counts=FileCounts.model_validate(counts.by_status | {"total": counts.total}),
     )
 
 

@@ -43,6 +43,16 @@ class RankingOptions(WireRequest):
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     hybrid_search: HybridWeights | None = None
 
+    def search_options(self, *, max_results: int, filters: object, place: str = "filters") -> SearchOptions:
+        """Give these options with the rest of a search's. Raises InvalidFilter naming `place`, InvalidRanking."""
+        hybrid = self.hybrid_search
+        return SearchOptions(
+            max_results=max_results,
+            filters=None if filters is None else parse_filter(filters, place=place),
+            score_threshold=self.score_threshold,
+            weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
+        )
+
 
 Query: TypeAlias = Annotated[Text, Field(min_length=1)]
 Queries: TypeAlias = Annotated[list[Query], Field(min_length=1, max_length=MAX_QUERIES)]
@@ -63,13 +73,7 @@ class SearchVectorStore(WireRequest):
     def options(self) -> SearchOptions:
         """Raises InvalidFilter, InvalidRanking."""
         ranking = self.ranking_options or RankingOptions()
-        hybrid = ranking.hybrid_search
-        return SearchOptions(
-            max_results=self.max_num_results,
-            filters=None if self.filters is None else parse_filter(self.filters),
-            score_threshold=ranking.score_threshold,
-            weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
-        )
+        return ranking.search_options(max_results=self.max_num_results, filters=self.filters)
 
 
 class SearchResult(VectorStoreSearchResponse):
