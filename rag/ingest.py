@@ -17,7 +17,7 @@ from rag.types import Chunk, Document
 
 GROUP_TOKENS = 16_384
 # Of a large file so many windows are embedded at a time: a second or two of work.
-WINDOWS_AT_ONCE = 256
+WINDOWS_AT_ONCE = 128
 
 VectorKey: TypeAlias = bytes
 Parse: TypeAlias = Callable[[bytes, str], Document]

@@ -17,7 +17,7 @@ PROMPT = "> "
 @pass_session
 def chat(session: Session, store: str | None, model: str) -> None:
     """Talk with your documents. Ctrl-D ends."""
-    from services.errors import UpstreamFailed
+    from services.errors import RateLimited, UpstreamFailed
 
     messages: list[dict[str, Any]] = []
     with session.services(embedding=True) as services:
@@ -27,7 +27,7 @@ def chat(session: Session, store: str | None, model: str) -> None:
             messages.append({"role": "user", "content": question})
             try:
                 answer = answer_from(services, messages, store=store, model=model)
-            except UpstreamFailed as exc:
+            except (RateLimited, UpstreamFailed) as exc:
                 # It may pass: the question is forgotten, the conversation is not.
                 messages.pop()
                 click.echo(f"Error: {exc}", err=True)
