@@ -36,10 +36,14 @@ class Services:
     def embedder(self) -> "Embedder":
         # From Python 3.12 on cached_property has no lock, and the server warms up while it serves.
         with self._loading:
-            if "embedder" not in self.__dict__:
+            if not self.embedder_loaded:
                 self.__dict__["embedder"] = self._load_embedder()
             opened: Embedder = self.__dict__["embedder"]
             return opened
+
+    @property
+    def embedder_loaded(self) -> bool:
+        return "embedder" in self.__dict__
 
     @cached_property
     def searching(self) -> "Searching":

@@ -31,22 +31,22 @@ class Readiness:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._embedder_problem: str | None = "The embedder is being loaded."
+        self._embedder_problem = "The embedder is being loaded."
         self.worker: threading.Thread | None = None
 
     def warm(self) -> None:
         """Load the embedder, so that the first question does not wait for it."""
         try:
-            self._services.embedder.embed(["warm"])
+            _ = self._services.embedder
         except Exception as exc:
             log.exception("embedder_unavailable")
             self._embedder_problem = f"The embedder cannot be loaded: {exc}"
-        else:
-            self._embedder_problem = None
 
     def check(self) -> None:
         """Raises NotReady with the reason."""
-        problem = self._database_problem() or self._embedder_problem or self._worker_problem()
+        # A request may have loaded the embedder after the warm-up failed.
+        embedder_problem = None if self._services.embedder_loaded else self._embedder_problem
+        problem = self._database_problem() or embedder_problem or self._worker_problem()
         if problem:
             raise NotReady(problem)
 
