@@ -73,6 +73,9 @@ async def _on_invalid_request(_request: Request, error: Exception) -> JSONRespon
     message = f"Invalid value for {param!r}: {said}." if param else f"Invalid request: {said}."
     if first["type"] == "missing":
         message = f"Missing required parameter: {param!r}." if param else "The request must have a JSON body."
+    elif first["loc"] == ("body",) and first["type"].endswith("attributes_type"):
+        # FastAPI does not read a body of another content type as JSON: curl's default is a form.
+        message = "The body must be a JSON object, sent with the header 'Content-Type: application/json'."
     elif first["type"] == "extra_forbidden":
         message = f"Unrecognized request argument supplied: {param}."
     if more:

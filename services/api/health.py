@@ -64,12 +64,15 @@ class Readiness:
         return "The worker has ended; see the log." if ended else None
 
 
+@router.head("/health", include_in_schema=False)
+@router.head("/healthz", include_in_schema=False)
 @router.get("/health")
 @router.get("/healthz")
 def health() -> Health:
     return Health(status="ok", version=VERSION)
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
 def ready(request: Request) -> Health:
     readiness: Readiness = request.app.state.readiness

@@ -50,10 +50,13 @@ def doctor(session: Session, as_json: bool) -> None:
 def _examine(session: Session) -> Iterator[Finding]:
     yield _python()
     yield _cpu()
-    yield _attempt("settings", lambda: _settings(session.settings))
-    yield _attempt("disk", lambda: _disk(session.settings))
     yield _tesseract()
     yield _gpu()
+    read = _attempt("settings", lambda: _settings(session.settings))
+    yield read
+    if read.state == "failed":
+        return
+    yield _attempt("disk", lambda: _disk(session.settings))
     opened = _attempt("home", lambda: _home(session.settings))
     yield opened
     if opened.state == "failed":

@@ -98,9 +98,14 @@ def _failed(error: Exception) -> int:
     from services.errors import ServiceError
 
     foreseen = isinstance(error, ServiceError | RagError | FinetuneError | PromptError)
-    message = str(error) if foreseen else f"{type(error).__name__}: {error} (--verbose shows where it came from)"
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {error if foreseen else _unforeseen(error)}", err=True)
     return 1
+
+
+def _unforeseen(error: Exception) -> str:
+    # The lines below the first are for who mends the code: SQLAlchemy puts the statement there.
+    said = (str(error).splitlines() or [""])[0]
+    return f"{type(error).__name__}: {said} ('loam doctor' looks for the cause, --verbose shows where it came from)"
 
 
 def _verbose() -> bool:

@@ -200,6 +200,20 @@ def test_a_port_in_use_is_said_plainly(shell: Shell) -> None:
     assert f"Cannot listen on 127.0.0.1:{port}: Address already in use" in error
 
 
+def test_a_database_that_is_none_is_said_in_one_line_that_names_doctor(shell: Shell) -> None:
+    shell.home.mkdir()
+    (shell.home / "loam.db").write_bytes(b"not a database" * 99)
+
+    [said] = shell.run("stores", "list", code=1).stderr.splitlines()
+    assert "file is not a database" in said and "loam doctor" in said
+
+
+def test_doctor_says_a_wrong_setting_once(shell: Shell) -> None:
+    findings = json.loads(shell.run("doctor", "--json", code=1, LOAM_PORT="http").stdout)["findings"]
+
+    assert [one["name"] for one in findings if one["state"] == "failed"] == ["settings"]
+
+
 def test_a_worker_asked_to_end_ends_in_order(shell: Shell) -> None:
     command = [LOAM, "worker"]
     with subprocess.Popen(command, env=shell.environment(), stdout=subprocess.PIPE, text=True) as worker:

@@ -76,6 +76,11 @@ def test_a_text_over_the_window_is_told_the_numbers(client: OpenAI) -> None:
         embed(client, ["soil", "soil " * 300])
 
 
+def test_tokens_of_another_models_tokenizer_are_told_to_come_as_text(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"token 99060.*another model's tokenizer.*Send the text"):
+        embed(client, [[9906, 99060]])
+
+
 def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError):
         client.embeddings.create(model="text-embedding-3-small", input="soil")

@@ -71,6 +71,14 @@ def test_a_wrong_request_is_told_what_is_wrong(
     assert (response.status_code, error["code"], error["type"]) == (status, code, "invalid_request_error")
 
 
+def test_a_json_body_of_another_content_type_is_told_which_to_send(server: Server) -> None:
+    headers = {"content-type": "text/plain"}
+    response = httpx.post(f"{server.base_url}/vector_stores", content=b'{"name": "a"}', headers=headers)
+
+    assert response.status_code == 400
+    assert "Content-Type: application/json" in str(error_of(response)["message"])
+
+
 def test_a_file_over_the_limit_is_refused(small: Server) -> None:
     with small.client() as client, pytest.raises(APIStatusError, match="over the limit of 1000 bytes") as refused:
         client.files.create(file=("a", b"a" * 1001), purpose="assistants")

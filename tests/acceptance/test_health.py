@@ -20,6 +20,13 @@ def test_the_service_says_how_it_is(server: Server) -> None:
     assert 'loam_requests_total{method="GET",path="/v1/files/{file_id}",status="404"}' in metrics
 
 
+@pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz"])
+def test_a_probe_may_ask_for_the_head_alone(server: Server, path: str) -> None:
+    response = httpx.head(server.url + path)
+
+    assert (response.status_code, response.content) == (200, b"")
+
+
 def test_a_server_whose_embedder_cannot_be_loaded_says_so_and_does_the_rest(home: Path) -> None:
     with serving(home, embedder="no/such-model") as server, server.client() as client:
         assert client.files.create(file=("a", b"a"), purpose="assistants").bytes == 1

@@ -63,7 +63,11 @@ def _texts(given: Input, embedder: Embedder) -> list[str]:
     size = embedder.tokenizer.get_vocab_size()
     for place, ids in enumerate(lists):
         if max(ids) >= size:
-            raise BadRequest(f"input[{place}] holds the token {max(ids)}; the last one is {size - 1}.", param="input")
+            raise BadRequest(
+                f"input[{place}] holds the token {max(ids)}; the last one is {size - 1}. "
+                "It is of another model's tokenizer. Send the text itself.",
+                param="input",
+            )
     return embedder.tokenizer.decode_batch(lists)
 
 

@@ -49,7 +49,9 @@ def test_an_unforeseen_error_says_its_kind_and_how_to_see_more(
 ) -> None:
     monkeypatch.delenv("LOAM_LOG_LEVEL", raising=False)
     assert run(monkeypatch, "verb", error=ZeroDivisionError("by nought")) == 1
-    assert capsys.readouterr().err == "Error: ZeroDivisionError: by nought (--verbose shows where it came from)\n"
+    said = capsys.readouterr().err
+    assert said.startswith("Error: ZeroDivisionError: by nought (")
+    assert "--verbose shows where it came from" in said
 
 
 def test_verbose_shows_where_an_error_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
