@@ -41,7 +41,10 @@ def open_embedder(source: str, *, cache_dir: Path, threads: int | None = None, d
     try:
         return _open_graph(found, cache_dir, threads)
     except GraphUnusable as exc:
-        log.warning("embedder_fallback source=%s runtime=sentence-transformers reason=%r", source, str(exc))
+        reason = str(exc)
+    except OSError as exc:
+        reason = f"the cache {str(cache_dir)!r} cannot be used: {exc}"
+    log.warning("embedder_fallback source=%s runtime=sentence-transformers reason=%r", source, reason)
     return _open_original(found)
 
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +115,8 @@ def _weights_hash(folder: Path, memory: Path) -> str:
         return bytes.fromhex(note.read_text()).hex()
     except (OSError, ValueError):
         digest = _sha256(files)
-        write_atomically(note, digest)
+        with suppress(OSError):  # Where nothing can be kept it is hashed each time.
+            write_atomically(note, digest)
         return digest
 
 

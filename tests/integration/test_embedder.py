@@ -108,6 +108,17 @@ def test_model_whose_export_fails_runs_on_sentence_transformers(
     assert not list(tmp_path.glob("*/graph*"))
 
 
+def test_model_without_a_cache_that_can_be_written_runs_on_sentence_transformers(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()  # No folder can be made below it, not even by root.
+
+    embedder = open_embedder(str(model), cache_dir=tmp_path / "file" / "cache")
+
+    assert isinstance(embedder, SentenceTransformerEmbedder)
+    assert "cannot be used" in caplog.text
+
+
 def test_embedding_loads_neither_torch_nor_telemetry(model: Path, cache: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rag.embed import open_embedder\n"
