@@ -21,7 +21,8 @@ _POINTING = re.compile(
     r"former|latter|same|such|else|other|another|more)\b",
     re.IGNORECASE,
 )
-_LEADING = re.compile(r"^\s*(and|but|so|or|also|then|what about|how about|why|why not|when|where|who)\b", re.IGNORECASE)
+_CONNECTING = re.compile(r"^\s*(and|but|so|or|also|then|what about|how about|why not)\b", re.IGNORECASE)
+_ASKING = re.compile(r"^\s*(who|whom|whose|what|which|when|where|why|how)\b", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
@@ -51,4 +52,6 @@ def _joined(question: str, turns: Sequence[Message]) -> str:
 
 def _points_back(question: str) -> bool:
     words = len(_WORD.findall(question))
-    return bool(_POINTING.search(question)) or words <= 3 or (words <= 6 and bool(_LEADING.match(question)))
+    continues = words <= 6 and _CONNECTING.search(question)
+    bare = words <= 2 and _ASKING.search(question)
+    return bool(_POINTING.search(question) or continues or bare)

@@ -1,3 +1,5 @@
+import pytest
+
 from prompts import Message, Templates
 from rag.condense import condense
 from rag.errors import GeneratorFailed
@@ -29,6 +31,16 @@ def test_question_that_points_back_is_joined_to_the_one_it_points_to():
 
 def test_question_that_stands_alone_is_left_alone_within_a_conversation():
     question = "Which documents are needed for a driving licence?"
+    assert condense(question, TALK, template=TEMPLATE) == question
+
+
+@pytest.mark.parametrize("question", ["Why?", "How much?", "And for children?", "What about Sundays?", "Is it free?"])
+def test_question_that_is_none_by_itself_is_a_follow_up(question):
+    assert condense(question, TALK, template=TEMPLATE) == f"How do I renew my passport? {question}"
+
+
+@pytest.mark.parametrize("question", ["quit", "🚀", "Driving licence?", "Who is the mayor?", "Where is the town hall?"])
+def test_short_question_on_a_new_subject_is_left_alone(question):
     assert condense(question, TALK, template=TEMPLATE) == question
 
 
