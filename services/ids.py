@@ -17,6 +17,9 @@ REQUEST: Final = "req_"
 KEY: Final = "key_"
 JOB: Final = "job_"
 CHUNK: Final = "chunk_"
+FINE_TUNING_JOB: Final = "ftjob-"
+FINE_TUNING_EVENT: Final = "ftevent-"
+FINE_TUNING_CHECKPOINT: Final = "ftckpt_"
 
 
 def new_id(prefix: str) -> str:
