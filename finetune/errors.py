@@ -32,3 +32,21 @@ class UnreadableFile(FinetuneError):
 
 class ModelUnavailable(FinetuneError):
     """A model, or a part of it that is needed, cannot be found or loaded."""
+
+
+class TrainingFailed(FinetuneError):
+    """A training ended before its end. `code` says why, in one word for programs; what can be done is the hint.
+
+    `disk_full`, `out_of_memory`, `device_lost`, `diverged`, `unavailable_model`, `invalid_file`, `no_chat_template`,
+    `nothing_to_learn` or `failed`.
+    """
+
+    def __init__(self, message: str, *, code: str = "failed", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class TrainerKilled(TrainingFailed):
+    """The trainer's process was ended by a signal from outside; started again, it goes on from its last checkpoint."""
+
+    retryable = True

@@ -1,0 +1,47 @@
+"""What the trainer is given and what it gives back; both are plain values that pass between processes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.adapter import Manifest
+from finetune.config import Settings
+from finetune.events import Stop
+from finetune.model import Base
+from finetune.plan import Plan
+
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+LOG = "trainer.log"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningJob:
+    """One training. `folder` is the job's own: it is made if need be, and what lies there is gone on from.
+
+    `name` is what the model will be called. `plan` None is plain: a step in one pass, no gradient checkpointing.
+    `report_to` names transformers' integrations (`tensorboard`, `wandb`) that are to be told as well.
+    """
+
+    base: Base
+    settings: Settings
+    training_file: Path
+    validation_file: Path | None = None
+    folder: Path
+    device: str
+    plan: Plan | None = None
+    name: str
+    report_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a training ended at `step`: stopped, or with the tuned model's `folder`, which holds its `manifest`.
+
+    `trained_tokens` counts the tokens learned from, over all epochs.
+    """
+
+    step: int
+    trained_tokens: int = 0
+    stopped: Stop | None = None
+    folder: Path | None = None
+    manifest: Manifest | None = None
