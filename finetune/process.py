@@ -1,9 +1,9 @@
 """The trainer as a process of its own, so that nothing it does can take its parent down.
 
-    trainer = start(job)
-    for event in trainer.events():       # until the training ends, however it ends
-        ...                              # trainer.stop(Stop.PAUSE) from any thread
-    outcome = trainer.outcome()          # raises TrainingFailed
+trainer = start(job)
+for event in trainer.events():       # until the training ends, however it ends
+    ...                              # trainer.stop(Stop.PAUSE) from any thread
+outcome = trainer.outcome()          # raises TrainingFailed
 """
 
 from collections.abc import Iterator
