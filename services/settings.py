@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from services.errors import InvalidSettings
 
-EngineKind = Literal["extractive", "groq", "openai"]
+EngineKind = Literal["extractive", "groq", "openai", "local"]
+# finetune.config has the same; importing that would slow every start of the command line.
+Quantization = Literal["nf4", "none"]
+Dtype = Literal["float32", "bfloat16", "float16"]
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::=(?P<default>[^}]*))?\}")
@@ -29,7 +32,10 @@ class _Strict(BaseModel):
 
 
 class ModelSettings(_Strict):
-    """A model that can generate: `source` is its name at the engine, or where its weights are."""
+    """A model that can generate: `source` is its name at the engine, or where its weights are.
+
+    A local one runs in its checkpoint's own `dtype`, its weights as they are, unless told otherwise.
+    """
 
     id: Annotated[str, Field(min_length=1)]
     engine: EngineKind
@@ -37,6 +43,16 @@ class ModelSettings(_Strict):
     base_url: str | None = None
     api_key_env: str | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None
+    quantization: Quantization | None = None
+    dtype: Dtype | None = None
+
+    @model_validator(mode="after")
+    def _of_its_engine(self) -> "ModelSettings":
+        hosted, local = ("base_url", "api_key_env", "timeout_s"), ("quantization", "dtype")
+        for name in hosted if self.engine == "local" else local:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} means nothing to the engine {self.engine}")
+        return self
 
 
 class AliasSettings(_Strict):
@@ -72,6 +88,10 @@ class Settings(_Strict):
     upstream_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     upstream_retries: Annotated[int, Field(ge=0, le=10)] = 2
 
+    model_roots: tuple[Path, ...] = ()
+    local_bases: Annotated[int, Field(ge=1)] = 2
+    local_waiting: Annotated[int, Field(ge=0)] = 32
+
     context_tokens: Annotated[int, Field(ge=256)] = 3000
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
 
@@ -106,6 +126,11 @@ class Settings(_Strict):
     @property
     def prompts_dir(self) -> Path:
         return self.home / "prompts"
+
+    @property
+    def model_folders(self) -> tuple[Path, ...]:
+        """The directories below which a model may be named over HTTP."""
+        return tuple(root.expanduser().absolute() for root in self.model_roots) or (self.home / "models",)
 
     @property
     def cache(self) -> Path:

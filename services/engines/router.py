@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from services.engines.engine import Engine
-from services.errors import BadRequest, InvalidSettings, NotFound
+from services.errors import BadRequest, NotFound
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
-from services.storage.models import find_model, list_models
-from services.storage.tables import ModelRow
+from services.storage.models import added_settings, find_model, list_models
 
 if TYPE_CHECKING:
     from services.engines.pool import ClientPool
@@ -137,18 +136,9 @@ class Router:
     def _added(self, project_id: str, model_id: str) -> ModelSettings | None:
         with self._database.read() as session:
             row = find_model(session, project_id, model_id)
-        return None if row is None else _settings_of(row)
+        return None if row is None else added_settings(row)
 
 
 def _undeclared(model_id: str) -> ModelSettings | None:
     source = model_id.removeprefix(GROQ_PREFIX)
     return ModelSettings(id=model_id, engine="groq", source=source) if source not in ("", model_id) else None
-
-
-def _settings_of(row: ModelRow) -> ModelSettings:
-    try:
-        return ModelSettings.model_validate({"id": row.id, "engine": row.engine, "source": row.source, **row.options})
-    except ValueError as exc:
-        raise InvalidSettings(
-            f"The model {row.id!r} cannot be used as it was added: remove it and add it again."
-        ) from exc

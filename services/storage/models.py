@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from services.errors import BadRequest
+from services.errors import BadRequest, InvalidSettings
+from services.settings import ModelSettings
 from services.storage.tables import ModelRow
 
 
@@ -46,6 +47,16 @@ def find_model(session: Session, project_id: str, model_id: str) -> ModelRow | N
 def list_models(session: Session, project_id: str) -> Sequence[ModelRow]:
     """Give a project's added models, by id."""
     return session.scalars(select(ModelRow).where(ModelRow.project_id == project_id).order_by(ModelRow.id)).all()
+
+
+def added_settings(row: ModelRow) -> ModelSettings:
+    """Give an added model as if it were declared. Raises InvalidSettings for what is refused by now."""
+    try:
+        return ModelSettings.model_validate({"id": row.id, "engine": row.engine, "source": row.source, **row.options})
+    except ValueError as exc:
+        raise InvalidSettings(
+            f"The model {row.id!r} cannot be used as it was added: remove it and add it again."
+        ) from exc
 
 
 def remove_model(session: Session, project_id: str, model_id: str) -> bool:
