@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from services.storage.tables import JobState
 
 INGEST = "ingest"
+VALIDATE = "validate"
+TUNE = "tune"
 MAX_ATTEMPTS = 3
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
@@ -28,7 +30,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it was claimed. `subject` names what it is about: of an ingestion, the document's `seq`.
+    """A job as it was claimed. `subject` names what it is about: the `seq` of a document or of a fine-tuning job.
 
     `token` is the claim's: once the job has another, or is not running, its worker may not write.
     """
@@ -40,10 +42,7 @@ class Job:
     subject: str
     attempts: int
     token: int
-
-    @property
-    def may_retry(self) -> bool:
-        return self.attempts < MAX_ATTEMPTS
+    owner: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

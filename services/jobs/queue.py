@@ -19,7 +19,16 @@ LEASE_S = 60.0
 
 # Written out in the statement: SQLite would not see by a parameter that the index of live jobs has what is wanted.
 _LIVE: BindParameter[list[str]] = bindparam("live", sorted(LIVE), expanding=True, literal_execute=True)
-_JOB = (JobRow.seq, JobRow.id, JobRow.project_id, JobRow.kind, JobRow.subject, JobRow.attempts, JobRow.token)
+_JOB = (
+    JobRow.seq,
+    JobRow.id,
+    JobRow.project_id,
+    JobRow.kind,
+    JobRow.subject,
+    JobRow.attempts,
+    JobRow.token,
+    JobRow.owner,
+)
 
 
 def enqueue(
@@ -47,18 +56,24 @@ def enqueue(
     return ids | {str(job["subject"]): str(job["id"]) for job in new}
 
 
-def waiting(session: Session, kind: str, owner: str) -> bool:
-    """Tell whether there is something for this owner to claim."""
-    return session.scalar(select(JobRow.seq).where(_claimable(kind, owner)).limit(1)) is not None
+def keep_for(session: Session, kind: str, subject: str, owner: str) -> None:
+    """Keep a queued job for an owner alone while that lives."""
+    queued = update(JobRow).where(_of(kind, [subject]), JobRow.state == JobState.QUEUED)
+    session.execute(queued.values(owner=owner, lease_until=time.time() + LEASE_S))
 
 
-def claim(session: Session, kind: str, owner: str, limit: int) -> list[Job]:
-    """Claim up to `limit` new jobs, oldest first; if there are none, one that was tried before.
+def waiting(session: Session, kind: str, owner: str, *, subject: str | None = None) -> bool:
+    """Tell whether there is something for this owner to claim, of one subject or of any."""
+    return session.scalar(select(JobRow.seq).where(_claimable(kind, owner, subject)).limit(1)) is not None
+
+
+def claim(session: Session, kind: str, owner: str, limit: int, *, subject: str | None = None) -> list[Job]:
+    """Claim up to `limit` new jobs, oldest first; if there are none, one that was tried before; all of `subject`.
 
     What was tried before is claimed alone, so that a job which kills its worker takes no other with it.
     """
-    new = _claim(session, owner, limit, _claimable(kind, owner), JobRow.attempts == 0)
-    return new or _claim(session, owner, 1, _claimable(kind, owner))
+    claimable = _claimable(kind, owner, subject)
+    return _claim(session, owner, limit, claimable, JobRow.attempts == 0) or _claim(session, owner, 1, claimable)
 
 
 def holds(session: Session, job: Job) -> bool:
@@ -74,6 +89,16 @@ def finish(session: Session, job: Job, state: JobState, error: str | None = None
 def release(session: Session, job: Job) -> None:
     """Put a job back as if it had not been claimed; without effect if the claim does not stand."""
     session.execute(_move(JobState.QUEUED).where(_held(job)).values(attempts=JobRow.attempts - 1))
+
+
+def attempts(session: Session, job: Job) -> int:
+    """Count how often a job has been tried since it was last seen to get on."""
+    return session.scalars(select(JobRow.attempts).where(JobRow.seq == job.seq)).one()
+
+
+def got_on(session: Session, job: Job) -> None:
+    """Count attempts anew from this one on; without effect if the claim does not stand."""
+    session.execute(update(JobRow).where(_held(job)).values(attempts=1))
 
 
 def try_again(session: Session, job: Job, error: str, *, delay_s: float = 0.0) -> None:
@@ -99,11 +124,11 @@ def renew(session: Session, owner: str) -> None:
     session.execute(mine.values(lease_until=time.time() + LEASE_S))
 
 
-def lost(session: Session, is_dead: Callable[[str], bool]) -> list[str]:
-    """Give the owners of live jobs whose process has ended or whose lease has lapsed."""
+def lost(session: Session, is_dead: Callable[[str], bool], kinds: Collection[str]) -> list[str]:
+    """Give the owners of live jobs of these kinds whose process has ended or whose lease has lapsed."""
     leases = session.execute(
         select(JobRow.owner, func.min(JobRow.lease_until))
-        .where(JobRow.state.in_(LIVE), JobRow.owner.is_not(None))
+        .where(JobRow.state.in_(LIVE), JobRow.owner.is_not(None), JobRow.kind.in_(kinds))
         .group_by(JobRow.owner)
     )
     now = time.time()
@@ -147,9 +172,10 @@ def _claim(session: Session, owner: str, limit: int, *wanted: ColumnElement[bool
     return sorted((_job(row) for row in claimed), key=lambda job: job.seq)
 
 
-def _claimable(kind: str, owner: str) -> ColumnElement[bool]:
+def _claimable(kind: str, owner: str, subject: str | None) -> ColumnElement[bool]:
     mine = or_(JobRow.owner.is_(None), JobRow.owner == owner)
-    return (JobRow.state == JobState.QUEUED) & (JobRow.kind == kind) & (JobRow.not_before <= time.time()) & mine
+    found = (JobRow.state == JobState.QUEUED) & (JobRow.kind == kind) & (JobRow.not_before <= time.time()) & mine
+    return found if subject is None else found & (JobRow.subject == subject)
 
 
 def _move(target: JobState) -> Update:

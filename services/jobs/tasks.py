@@ -1,4 +1,4 @@
-"""What a worker does with jobs of each kind. So far there is one: the ingestion of documents."""
+"""What a worker does with jobs of each kind, and how the ingestion of documents is done."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from rag.ingest import Ingested, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
 from services.jobs import queue
-from services.jobs.job import INGEST, Finished, Job, Stopped
+from services.jobs.job import INGEST, MAX_ATTEMPTS, Finished, Job, Stopped
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.documents import VectorsGone, fail_document, store_version
@@ -50,6 +50,9 @@ class Task(Protocol):
 
     def failed(self, session: Session, job: Job, code: str, error: str) -> None:
         """Show a job's failure where its subject is looked at, in the transaction that ends the job."""
+
+    def waiting(self, session: Session, job: Job, error: str | None) -> None:
+        """Show that a job waits again, after an error or without one, in the transaction that puts it back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +94,9 @@ class IngestTask:
 
     def failed(self, session: Session, job: Job, code: str, error: str) -> None:
         fail_document(session, int(job.subject), code, error)
+
+    def waiting(self, session: Session, job: Job, error: str | None) -> None:
+        """A document in progress says so already."""
 
     def _run_project(
         self, project_id: str, jobs: Sequence[Job], embedder: Embedder, stopped: Callable[[], bool], report: Report
@@ -167,7 +173,7 @@ class IngestTask:
             return Finished(job_id=job.id, state=JobState.CANCELLED)
         found = _current(session, job)
         if found is None:
-            return _end(session, job, JobState.CANCELLED)
+            return end(session, job, JobState.CANCELLED)
         document, version, _ = found
         if version != outcome.ref.version:
             # Other bytes came in while these were read: the last ones are to stay.
@@ -177,7 +183,7 @@ class IngestTask:
             return self._reject(session, job, outcome.error)
         vector_bytes = embedder.dimensions * FLOAT_BYTES
         store_version(session, document, outcome, sha256=version.sha256, vector_bytes=vector_bytes)
-        return _end(session, job, JobState.SUCCEEDED, chunks=len(outcome.chunks))
+        return end(session, job, JobState.SUCCEEDED, chunks=len(outcome.chunks))
 
     def _reject(self, session: Session, job: Job, error: RagError) -> Finished:
         if error.retryable:
@@ -187,27 +193,37 @@ class IngestTask:
     def _drop(self, jobs: Sequence[Job], report: Report) -> None:
         """End jobs whose document has been deleted."""
         with self._database.write() as session:
-            ended = [_end(session, job, JobState.CANCELLED) for job in jobs]
+            ended = [end(session, job, JobState.CANCELLED) for job in jobs]
         for each in ended:
             report(each)
 
 
 def try_again_or_fail(session: Session, task: Task, job: Job, error: str, *, at_once: bool = False) -> Finished:
     """Put a job back after an attempt that failed, later each time unless `at_once`; after the last, let it fail."""
-    if not job.may_retry:
+    attempts = queue.attempts(session, job)
+    if attempts >= MAX_ATTEMPTS:
         return fail(session, task, job, error)
-    delay_s = 0.0 if at_once else BACKOFF_S * BACKOFF_FACTOR ** (job.attempts - 1)
+    delay_s = 0.0 if at_once else BACKOFF_S * BACKOFF_FACTOR ** (attempts - 1)
     queue.try_again(session, job, error, delay_s=delay_s)
+    task.waiting(session, job, error)
     return Finished(job_id=job.id, state=JobState.QUEUED, error=error)
+
+
+def put_back(session: Session, task: Task, job: Job) -> Finished:
+    """Put a job that is held back as if it had not been claimed."""
+    queue.release(session, job)
+    task.waiting(session, job, None)
+    return Finished(job_id=job.id, state=JobState.QUEUED)
 
 
 def fail(session: Session, task: Task, job: Job, error: str, *, code: str = RagError.code) -> Finished:
     """End a job that is held, its subject told."""
     task.failed(session, job, code, error)
-    return _end(session, job, JobState.FAILED, error=error)
+    return end(session, job, JobState.FAILED, error=error)
 
 
-def _end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: str | None = None) -> Finished:
+def end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: str | None = None) -> Finished:
+    """End a job; without effect if the claim does not stand."""
     queue.finish(session, job, state, error)
     return Finished(job_id=job.id, state=state, chunks=chunks, error=error)
 

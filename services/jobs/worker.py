@@ -11,7 +11,7 @@ from rag.errors import RagError
 from services.jobs import queue
 from services.jobs.job import Job, Stopped
 from services.jobs.owner import is_dead, new_owner
-from services.jobs.tasks import Report, Task, fail, try_again_or_fail
+from services.jobs.tasks import Report, Task, fail, put_back, try_again_or_fail
 from services.storage.database import Database
 
 POLL_S = 0.3
@@ -34,7 +34,7 @@ class Worker:
         with self._alive():
             while not stop.is_set():
                 try:
-                    worked = self._work(stop.is_set, _unheard)
+                    worked = self._work(stop.is_set, _unheard, None)
                 except Exception:
                     # Of the worker itself, such as a full disk: it may pass.
                     log.exception("worker_error owner=%s", self.owner)
@@ -44,9 +44,21 @@ class Worker:
 
     def run_until_idle(self, job_ids: Sequence[str] | None = None, report: Report | None = None) -> None:
         """Work until these jobs have ended, here or elsewhere; without ids, until there are no live jobs."""
+        self.run_until(lambda: not self._live(job_ids), report=report)
+
+    def run_until(
+        self,
+        done: Callable[[], bool],
+        *,
+        subject: str | None = None,
+        stop: threading.Event | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """Work on one subject or on any until `done` or `stop`; what is then not finished goes back to the queue."""
+        stopped = stop.is_set if stop is not None else lambda: False
         with self._alive():
-            while self._live(job_ids):
-                if not self._work(lambda: False, report or _unheard):
+            while not stopped() and not done():
+                if not self._work(stopped, report or _unheard, subject):
                     self._rest()
 
     def _rest(self) -> None:
@@ -58,32 +70,32 @@ class Worker:
             live = queue.live_ids(session)
         return bool(live if job_ids is None else live.intersection(job_ids))
 
-    def _work(self, stopped: Callable[[], bool], report: Report) -> bool:
+    def _work(self, stopped: Callable[[], bool], report: Report, subject: str | None = None) -> bool:
         """Claim and do one batch of each kind; False if there was nothing to do."""
         worked = False
         for task in self._tasks.values():
-            if jobs := self._claim(task):
+            if jobs := self._claim(task, subject):
                 self._run(task, jobs, stopped, report)
                 worked = True
         return worked
 
-    def _claim(self, task: Task) -> list[Job]:
+    def _claim(self, task: Task, subject: str | None) -> list[Job]:
         with self._database.read() as session:
             # Between batches nothing should be held: what is, an error kept from being put back.
             left = self._held_by(session, self.owner)
-            if not left and not queue.waiting(session, task.kind, self.owner):
+            if not left and not queue.waiting(session, task.kind, self.owner, subject=subject):
                 return []
         self._settle(left, self._lost)
         with self._database.write() as session:
-            return queue.claim(session, task.kind, self.owner, task.batch)
+            return queue.claim(session, task.kind, self.owner, task.batch, subject=subject)
 
     def _run(self, task: Task, jobs: Sequence[Job], stopped: Callable[[], bool], report: Report) -> None:
         try:
             task.run(jobs, stopped, report)
         except Stopped:
-            self._settle(jobs, queue.release)
+            self._settle(jobs, lambda session, job: report(put_back(session, task, job)))
         except KeyboardInterrupt:
-            self._settle(jobs, queue.release)
+            self._settle(jobs, lambda session, job: report(put_back(session, task, job)))
             raise
         except RagError as exc:
             reason = str(exc)
@@ -149,7 +161,7 @@ class Worker:
         return [job for job in queue.held_by(session, owner) if job.kind in self._tasks]
 
     def _lost_owners(self, session: Session) -> list[str]:
-        return [owner for owner in queue.lost(session, is_dead) if owner != self.owner]
+        return [owner for owner in queue.lost(session, is_dead, self._tasks) if owner != self.owner]
 
 
 def _unheard(_finished: object) -> None:

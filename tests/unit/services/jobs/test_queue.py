@@ -63,7 +63,7 @@ def test_job_kept_for_an_owner_is_only_its(session: Session) -> None:
 
 def test_what_was_kept_for_a_lost_owner_is_for_all(session: Session) -> None:
     put(session, "1", owner="cli")
-    assert queue.lost(session, lambda owner: owner == "cli") == ["cli"]
+    assert queue.lost(session, lambda owner: owner == "cli", ["ingest"]) == ["cli"]
     queue.free(session, "cli")
     assert [job.subject for job in claim(session, "server")] == ["1"]
 
@@ -121,9 +121,9 @@ def test_what_was_tried_before_is_claimed_alone(session: Session) -> None:
 def test_lapsed_lease_tells_a_lost_owner(session: Session) -> None:
     put(session, "1")
     claim(session, "remote")
-    assert queue.lost(session, lambda _owner: False) == []
+    assert queue.lost(session, lambda _owner: False, ["ingest"]) == []
     session.execute(update(JobRow).values(lease_until=1.0))
-    assert queue.lost(session, lambda _owner: False) == ["remote"]
+    assert queue.lost(session, lambda _owner: False, ["ingest"]) == ["remote"]
 
 
 def test_renewed_lease_keeps_an_owner(session: Session) -> None:
@@ -131,5 +131,5 @@ def test_renewed_lease_keeps_an_owner(session: Session) -> None:
     claim(session, "remote")
     session.execute(update(JobRow).values(lease_until=1.0))
     queue.renew(session, "remote")
-    assert queue.lost(session, lambda _owner: False) == []
+    assert queue.lost(session, lambda _owner: False, ["ingest"]) == []
     assert queue.has_jobs(session, "remote")
