@@ -106,11 +106,11 @@ class _Compared:
         self._agreed = 0
         self._greedy = 0
         self._failures: dict[str, list[Reason]] = {}
-        self._dtype = "float32"
+        self._trace: Trace | None = None
 
     def add(self, trace: Trace, ask: Ask) -> None:
         self._sequences += 1
-        self._dtype = trace.dtype
+        self._trace = trace
         try:
             same = self._add_tokens(trace, ask(_replay(trace)))
             if trace.continuation is not None:
@@ -122,11 +122,11 @@ class _Compared:
     def parity(self) -> Parity:
         differences = [abs(one - other) for one, other in zip(self._trained, self._served, strict=True)]
         mean = math.fsum(differences) / len(differences) if differences else None
-        if not self._sequences:
+        if self._trace is None:
             self._fail(Reason(code="nothing_recorded", text="The trainer recorded no example to compare."))
         # Not "over the tolerance": a NaN is over nothing.
         elif mean is not None and not mean <= self._tolerance:
-            self._fail(different_weights(self._trained, self._served, self._untuned, self._dtype, TOLERANCE_16_BIT))
+            self._fail(different_weights(self._trained, self._served, self._untuned, self._trace, TOLERANCE_16_BIT))
             # Other weights go on in other words; that is no failure of its own.
             self._failures.pop("greedy", None)
         return Parity(
@@ -142,6 +142,10 @@ class _Compared:
             greedy_tokens=self._greedy,
             greedy_agreement=self._agreed / self._greedy if self._greedy else None,
         )
+
+    @property
+    def _dtype(self) -> str:
+        return "float32" if self._trace is None else self._trace.dtype
 
     @property
     def _tolerance(self) -> float:

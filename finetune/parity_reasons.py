@@ -56,7 +56,7 @@ def different_prompt(trace: Trace, recorded: Continuation, served: Sequence[int]
 
 
 def different_weights(
-    trained: Sequence[float], served: Sequence[float], untuned: Sequence[float], dtype: str, rounding: float
+    trained: Sequence[float], served: Sequence[float], untuned: Sequence[float], trace: Trace, rounding: float
 ) -> Reason:
     """Say why logprobs of the same tokens differ; `untuned` are those of the base alone, if there is one.
 
@@ -64,12 +64,14 @@ def different_weights(
     """
     off = _mean_difference(trained, served)
     told = f"Logprobs of the same tokens differ by {off:.2g} on average"
+    over = f"in {trace.dtype} over {'an NF4' if trace.quantization == 'nf4' else 'an unquantized'} base"
     if len(untuned) == len(served) and _mean_difference(untuned, served) < NEARLY * off:
         return Reason(code="adapter", text=f"{told}: serving answers as the base does, without the adapter.")
-    if dtype == "float32" and off <= rounding:
-        text = f"{told}, as much as 16 bits do: it was trained in {dtype} and is served in another dtype."
+    if trace.dtype == "float32" and off <= rounding:
+        text = f"{told}, as much as rounding does: it was trained {over}, and another dtype or quantization is served."
         return Reason(code="dtype", text=text)
-    return Reason(code="weights", text=f"{told}: another adapter, another base or another quantization is served.")
+    text = f"{told}: another adapter, base or quantization is served than was trained, {over}."
+    return Reason(code="weights", text=text)
 
 
 def _blamed(trace: Trace, trained: list[int], served: list[int], known: Mapping[int, str]) -> tuple[str, str]:

@@ -97,6 +97,7 @@ class _Recorder:
         self._context = longest_input(tokenizer)
         self._device = model.get_input_embeddings().weight.device
         self._dtype = str(model.get_input_embeddings().weight.dtype).removeprefix("torch.")
+        self._quantization = "nf4" if getattr(model, "is_loaded_in_4bit", False) else "none"
 
     def traces(self, split: Split, rows: Rows, count: int) -> Iterator[Trace]:
         for found in self._chosen(split, rows, count):
@@ -107,7 +108,9 @@ class _Recorder:
         """Choose examples from all over the file: short ones that were not cut, where there are enough."""
         total = len(rows.examples)
         tried = min(total, TRIED * count)
-        candidates = [self._sequences(split, rows, place * total // tried) for place in range(tried)]
+        stride = -(-tried // count)
+        places = [place for start in range(stride) for place in range(start, tried, stride)]
+        candidates = [self._sequences(split, rows, place * total // tried) for place in places]
         usable = [found for found in candidates if all(map(self._servable, found))]
         usable.sort(key=lambda found: (any(one.cut for one in found), max(_excess(one) for one in found)))
         return sorted(islice(usable, count), key=lambda found: found[0].index)
@@ -141,6 +144,7 @@ class _Recorder:
             untuned_logprobs=self._untuned_logprobs(sequence),
             cut=sequence.cut,
             dtype=self._dtype,
+            quantization=self._quantization,
             bos_token_id=bos if isinstance(bos, int) else None,
             continuation=self._continuation(sequence) if continued else None,
         )

@@ -38,7 +38,7 @@ class Trace:
     `messages` and `tools` are as the chat API takes them. `token_ids` and `mask` (what is learned) are the collator's,
     `pieces` the tokens as text. `logprobs` are of the learned tokens in order, but for a first token, which follows
     nothing; `untuned_logprobs` the same without the adapter, if there is one. `cut` says that the length limit may
-    have taken the end. `dtype` is what the base computes in.
+    have taken the end. `dtype` is what the base computes in, `quantization` is `nf4` or `none`.
     """
 
     split: Split
@@ -52,6 +52,7 @@ class Trace:
     untuned_logprobs: Sequence[float] | None
     cut: bool
     dtype: str
+    quantization: str
     bos_token_id: int | None
     continuation: Continuation | None
 

@@ -40,6 +40,7 @@ TRACE = Trace(
     untuned_logprobs=[-4.0, -4.0, -4.0],
     cut=False,
     dtype="float32",
+    quantization="none",
     bos_token_id=1,
     continuation=Continuation(turn=2, prompt_token_ids=IDS[:6], token_ids=[7, 8, 9], margins=[1.0, 1.0, 0.001]),
 )
