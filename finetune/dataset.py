@@ -79,6 +79,16 @@ def read(path: Path) -> Dataset:
     return reading.dataset()
 
 
+def format_of(path: Path) -> Format | None:
+    """Tell the format of a file by its first record alone, if that says it. Raises UnreadableFile."""
+    with open_file(path) as file:
+        first = next(records(file), None)
+    try:
+        return told_by(frozenset(decode(first.raw))) if isinstance(first, Record) else None
+    except Undecodable:
+        return None
+
+
 class Reading:
     """One pass over a file. Iterating gives each example without errors; `problems` and `examples` fill as it goes."""
 

@@ -6,7 +6,7 @@ take megabytes, and so that people read one sentence and not a million.
 
 import heapq
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -120,6 +120,26 @@ class Problem:
     def sentence(self) -> str:
         """Give place, field and reason for people."""
         return f"{str(self.place).capitalize()}{', ' + self.field if self.field else ''}: {self.reason}."
+
+
+def drawn_together(places: Sequence[Place], *, most: int | None = None) -> str:
+    """Give places for people, neighbours drawn together: lines 1-3, 7. Beyond `most` runs they are only counted."""
+    if places[0].line == 0:
+        return "the file"
+    in_array = places[0].item is not None
+    runs: list[list[int]] = []
+    for place in places:
+        number = place.line if place.item is None else place.item
+        if runs and number <= runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs[:most])
+    if most is not None and len(runs) > most:
+        text += f" and {sum(last - first + 1 for first, last in runs[most:]):,} more"
+    word = "item" if in_array else "line"
+    beginning = f" (line {places[0].line})" if in_array and len(places) == 1 else ""
+    return f"{word}{'s' if len(places) > 1 else ''} {text}{beginning}"
 
 
 class Problems:

@@ -96,6 +96,7 @@ class Settings(_Strict):
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
 
     worker: bool = True
+    tuning_device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] | None = None
     max_file_bytes: Annotated[int, Field(ge=1)] = 512 * 1024 * 1024
     max_body_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * 1024
     parse_timeout_s: Annotated[float, Field(gt=0)] = 120.0
@@ -126,6 +127,11 @@ class Settings(_Strict):
     @property
     def prompts_dir(self) -> Path:
         return self.home / "prompts"
+
+    @property
+    def tuning_dir(self) -> Path:
+        """Where each fine-tuning job has its folder, with its checkpoints and its model."""
+        return self.home / "tuning"
 
     @property
     def model_folders(self) -> tuple[Path, ...]:

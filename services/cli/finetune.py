@@ -11,7 +11,6 @@ from services.cli.session import json_option
 if TYPE_CHECKING:
     from finetune.check import Report
     from finetune.lengths import Lengths, Meter, Shown
-    from finetune.problems import Place
 
 METHODS = ("supervised", "dpo", "reward", "kto")
 SHOWN_CHARACTERS = 2000
@@ -76,11 +75,13 @@ def _meter(model: str | None) -> "tuple[Meter, int | None]":
 
 
 def _show(report: "Report", tokens_per_s: float | None) -> None:
+    from finetune.problems import drawn_together
+
     format_ = f"{report.format}, {report.kind}" if report.format else "of no known format"
     click.secho(f"{report.path.name}: {format_}", bold=True)
     click.echo(f"{report.records:,} records, {report.examples:,} without errors\n")
     for finding, places in report.problems.groups():
-        where = f"{_lines(places)}{', ' + finding.field if finding.field else ''}"
+        where = f"{drawn_together(places)}{', ' + finding.field if finding.field else ''}"
         click.secho(finding.severity, fg="red" if finding.severity == "error" else "yellow", nl=False)
         click.echo(f"  {where}: {finding.reason}\n         {finding.remedy}")
     click.echo(f"{report.problems.errors:,} errors, {report.problems.warnings:,} warnings\n")
@@ -90,24 +91,6 @@ def _show(report: "Report", tokens_per_s: float | None) -> None:
         click.echo(f"The first example; what is learned stands in {LEARNED[0]}{LEARNED[1]}:")
         for shown in report.sample:
             click.echo(f"{_marked(shown)}\n")
-
-
-def _lines(places: "list[Place]") -> str:
-    """Give places for people, neighbours drawn together: lines 1-3, 7."""
-    if places[0].line == 0:
-        return "the file"
-    in_array = places[0].item is not None
-    runs: list[list[int]] = []
-    for place in places:
-        number = place.line if place.item is None else place.item
-        if runs and number <= runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    text = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
-    word = "item" if in_array else "line"
-    beginning = f" (line {places[0].line})" if in_array and len(places) == 1 else ""
-    return f"{word}{'s' if len(places) > 1 else ''} {text}{beginning}"
 
 
 def _show_lengths(report: "Report", tokens_per_s: float | None) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from services.storage.database import Database
-from services.storage.tables import FileRow, UploadPartRow
+from services.storage.tables import ENDED_TUNINGS, FileRow, TuningRow, UploadPartRow
 
 PARTIAL = "partial"
 # Well below what SQLite takes as parameters of one statement.
@@ -78,7 +78,7 @@ class Blobs:
 
 
 def discard_unused(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> None:
-    """Remove those of the blobs that no file and no upload part names.
+    """Remove those of the blobs that no file, no upload part and no fine-tuning job that goes on names.
 
     Call it once the transaction that let go of them is committed. It holds the write lock, so that
     whoever names a blob in a transaction finds, by asking `exists` there, either it or its absence.
@@ -93,7 +93,11 @@ def discard_unused(database: Database, blobs: Blobs, sha256s: Iterable[str]) -> 
 def _named(session: Session, sha256s: set[str]) -> set[str]:
     files = select(FileRow.sha256).where(FileRow.sha256.in_(sha256s))
     parts = select(UploadPartRow.sha256).where(UploadPartRow.sha256.in_(sha256s))
-    return set(session.scalars(union(files, parts)))
+    tuned_on = [
+        select(column).where(column.in_(sha256s), TuningRow.status.not_in(ENDED_TUNINGS))
+        for column in (TuningRow.training_sha256, TuningRow.validation_sha256)
+    ]
+    return set(session.scalars(union(files, parts, *tuned_on)))
 
 
 def _write(path: Path, parts: Iterable[bytes]) -> Blob:

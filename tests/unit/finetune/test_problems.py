@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from finetune.problems import ERRORS, WARNINGS, Finding, Place, Problems
+from finetune.problems import ERRORS, WARNINGS, Finding, Place, Problems, drawn_together
 
 SOURCES = sorted((Path(__file__).parents[3] / "finetune").rglob("*.py"))
 
@@ -51,3 +51,22 @@ def test_no_code_is_error_and_warning() -> None:
 def test_every_code_is_used(code: str) -> None:
     used = re.compile(rf'"{code}"')
     assert any(used.search(path.read_text(encoding="utf-8")) for path in SOURCES if path.name != "problems.py")
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        ([Place(0)], "the file"),
+        ([Place(7)], "line 7"),
+        ([Place(1), Place(2), Place(3), Place(9)], "lines 1-3, 9"),
+        ([Place(12, 3)], "item 3 (line 12)"),
+        ([Place(12, 3), Place(20, 4)], "items 3-4"),
+    ],
+)
+def test_places_are_drawn_together(places: list[Place], said: str) -> None:
+    assert drawn_together(places) == said
+
+
+def test_places_beyond_the_most_are_counted() -> None:
+    places = [Place(line) for line in (1, 3, 5, 6, 9)]
+    assert drawn_together(places, most=2) == "lines 1, 3 and 3 more"

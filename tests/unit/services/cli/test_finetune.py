@@ -1,25 +1,8 @@
 """How `loam finetune check` tells people what it found."""
 
-import pytest
-
 from finetune.lengths import Shown
-from finetune.problems import Place
 from finetune.types import METHODS
 from services.cli import finetune
-
-
-@pytest.mark.parametrize(
-    ("places", "said"),
-    [
-        ([Place(0)], "the file"),
-        ([Place(7)], "line 7"),
-        ([Place(1), Place(2), Place(3), Place(9)], "lines 1-3, 9"),
-        ([Place(12, 3)], "item 3 (line 12)"),
-        ([Place(12, 3), Place(20, 4)], "items 3-4"),
-    ],
-)
-def test_places_are_drawn_together(places: list[Place], said: str) -> None:
-    assert finetune._lines(places) == said
 
 
 def test_what_is_learned_stands_between_marks() -> None:

@@ -1,0 +1,134 @@
+"""What must be known before a training starts: whether its files are in order, what `auto` comes to, and the plan.
+
+It reads whole files and loads a model's tokenizer, so a server has it done by another process
+(`finetune.prepare_process`).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from finetune.check import Report, check
+from finetune.config import Settings, Tuning, settle
+from finetune.errors import TrainingFailed
+from finetune.lengths import TemplateMeter
+from finetune.model import Base
+from finetune.plan import Plan
+from finetune.problems import Place, Severity, drawn_together
+from finetune.source import locate
+from finetune.tokenizer import load_tokenizer, longest_input
+
+Part: TypeAlias = Literal["training_file", "validation_file"]
+
+MOST_TOLD = 100
+MOST_RUNS = 20
+MOST_LINES = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparing:
+    """A training to prepare, on torch's `device`."""
+
+    base: Base
+    tuning: Tuning
+    training_file: Path
+    validation_file: Path | None = None
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One finding with all its places: `text` is for people, `lines` are the first of `count`."""
+
+    part: Part
+    severity: Severity
+    code: str
+    field: str
+    text: str
+    count: int
+    lines: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What was found. With errors there are neither settings nor a plan.
+
+    `told` holds the findings, errors first; those beyond MOST_TOLD are only counted, in `untold`. `wrong` is the part
+    that has the errors.
+    """
+
+    settings: Settings | None = None
+    plan: Plan | None = None
+    examples: int = 0
+    tokens: int = 0
+    errors: int = 0
+    warnings: int = 0
+    wrong: Part | None = None
+    told: tuple[Told, ...] = ()
+    untold: int = 0
+
+
+def prepare(preparing: Preparing) -> Prepared:
+    """Check the files as the model reads them, and settle what was left open.
+
+    Raises ModelUnavailable, ChatFormatError, UnreadableFile, TrainingFailed.
+    """
+    tokenizer = load_tokenizer(str(locate(preparing.base).folder))
+    limit = _limit(preparing.tuning.max_length, longest_input(tokenizer))
+    training, validation = check(
+        preparing.training_file,
+        meter=TemplateMeter(tokenizer),
+        method=preparing.tuning.method,
+        validation=preparing.validation_file,
+        limit=limit,
+    )
+    reports: list[tuple[Part, Report]] = [("training_file", training)]
+    if validation is not None:
+        reports.append(("validation_file", validation))
+    told = list(_told(reports))
+    wrong = next((part for part, report in reports if report.problems.errors), None)
+    settings = settle(preparing.tuning, examples=training.examples, longest_input=limit) if wrong is None else None
+    return Prepared(
+        settings=settings,
+        examples=training.examples,
+        tokens=training.lengths.tokens,
+        errors=sum(report.problems.errors for _, report in reports),
+        warnings=sum(report.problems.warnings for _, report in reports),
+        wrong=wrong,
+        told=tuple(told[:MOST_TOLD]),
+        untold=len(told[MOST_TOLD:]),
+    )
+
+
+def _limit(asked: int | None, longest: int | None) -> int | None:
+    if asked is not None and longest is not None and asked > longest:
+        raise TrainingFailed(
+            f"The model takes {longest:,} tokens at most, and max_length is {asked:,}.",
+            code="invalid_max_length",
+            hint="Give a shorter one, or leave it out.",
+        )
+    return asked or longest
+
+
+def _told(reports: list[tuple[Part, Report]]) -> Iterator[Told]:
+    for severity in ("error", "warning"):
+        for part, report in reports:
+            for finding, places in report.problems.groups():
+                if finding.severity == severity:
+                    field = f", {finding.field}" if finding.field else ""
+                    where = drawn_together(places, most=MOST_RUNS)
+                    yield Told(
+                        part=part,
+                        severity=finding.severity,
+                        code=finding.code,
+                        field=finding.field,
+                        text=f"{where.capitalize()}{field}: {finding.reason}. {finding.remedy}",
+                        count=len(places),
+                        lines=tuple(_lines(places)),
+                    )
+
+
+def _lines(places: list[Place]) -> Iterator[int]:
+    return islice((place.line for place in places if place.line), MOST_LINES)
