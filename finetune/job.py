@@ -18,8 +18,9 @@ LOG = "trainer.log"
 class TuningJob:
     """One training. `folder` is the job's own: it is made if need be, and what lies there is gone on from.
 
-    `name` is what the model will be called. `plan` None is plain: a step in one pass, no gradient checkpointing.
-    `report_to` names transformers' integrations (`tensorboard`, `wandb`) that are to be told as well.
+    `name` is what the model will be called, `parent` the name of the tuned model that is gone on from. `plan` None is
+    plain: a step in one pass, no gradient checkpointing. `report_to` names transformers' integrations (`tensorboard`,
+    `wandb`) that are to be told as well.
     """
 
     base: Base
@@ -30,6 +31,7 @@ class TuningJob:
     device: str
     plan: Plan | None = None
     name: str
+    parent: str | None = None
     report_to: tuple[str, ...] = ()
 
 

@@ -1,0 +1,24 @@
+"""One trainer a folder: a second one waits for the first, which may be about to end, and gives up soon."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from finetune.errors import TrainingFailed
+
+WAIT_S = 30.0
+
+
+@contextmanager
+def alone(folder: Path, *, wait_s: float = WAIT_S) -> Iterator[None]:
+    """Hold a job's folder, which is made if need be. Raises TrainingFailed if another process holds it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=wait_s):
+            yield
+    except Timeout as exc:
+        raise TrainingFailed(
+            f"Another trainer is at work in {str(folder)!r}.", code="busy", hint="Wait for its end, or end it."
+        ) from exc

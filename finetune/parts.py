@@ -1,0 +1,72 @@
+"""What a trainer is put together from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune.config import Settings
+from finetune.plan import Plan
+from finetune.precision import Precision
+from finetune.schedule import Schedule
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything but the method. `model` has its adapter, and `new_adapter` says whether that is yet untrained.
+
+    `reference` is the model as it was, which only a full tuning with preferences needs. `training` and `validation`
+    are rows, `arguments` what transformers' TrainingArguments take whatever the method. The tokenizer has a padding
+    token and is the trainer's own: what is saved is another.
+    """
+
+    settings: Settings
+    model: Any
+    new_adapter: bool
+    reference: Any
+    tokenizer: "PreTrainedTokenizerBase"
+    training: "datasets.Dataset"
+    validation: "datasets.Dataset | None"
+    arguments: Mapping[str, Any]
+
+
+def training_arguments(
+    settings: Settings,
+    *,
+    plan: Plan | None,
+    precision: Precision,
+    schedule: Schedule,
+    folder: Path,
+    device: str,
+    report_to: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Give what all methods share. Logging, evaluating and saving are steered by `finetune.progress` alone."""
+    return {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": plan.micro_batch if plan else settings.batch_size,
+        "per_device_eval_batch_size": plan.micro_batch if plan else settings.batch_size,
+        "gradient_accumulation_steps": plan.accumulation if plan else 1,
+        "num_train_epochs": settings.n_epochs,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": schedule.warmup,
+        "seed": settings.seed,
+        "data_seed": settings.seed,
+        "optim": plan.optimizer if plan else "adamw_torch",
+        "activation_checkpointing": plan is not None and plan.gradient_checkpointing,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
+        "activation_offloading": plan is not None and plan.activation_offloading,
+        "bf16": precision.autocast,
+        "tf32": True if precision.autocast and device != "cpu" else None,
+        "use_cpu": device == "cpu",
+        "logging_strategy": "no",
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": list(report_to) or "none",
+    }

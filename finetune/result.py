@@ -1,0 +1,53 @@
+"""The tuned model's folder: whole with its manifest, or not there."""
+
+import shutil
+from pathlib import Path
+
+from finetune.adapter import Manifest
+from finetune.checkpoints import drop_trainer_state, writing
+from finetune.job import CHECKPOINTS, MODEL, Outcome, TuningJob
+from finetune.material import TOKENS, Material
+from finetune.parity_record import Rows, record
+from finetune.session import Session
+from finetune.tokens import Tokens
+from finetune.trace import TRACES
+from finetune.weights import save_weights
+
+
+def found(folder: Path) -> Outcome | None:
+    """Give the outcome of a job that has ended before."""
+    model = folder / MODEL
+    if not model.exists():
+        return None
+    manifest = Manifest.read(model)
+    return Outcome(step=manifest.steps, trained_tokens=manifest.trained_tokens, folder=model, manifest=manifest)
+
+
+def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
+    """Write down what the model makes of some examples, for parity, then the model, and drop what is of no more use."""
+    precision, model = material.precision, session.model
+    if not hasattr(model, "peft_config"):
+        model.to(precision.result)
+    record(
+        model,
+        material.tokenizer,
+        session.trainer.data_collator,
+        job.folder / TRACES,
+        training=_rows(material.training),
+        validation=_rows(material.validation) if material.validation else None,
+        max_length=job.settings.max_length,
+    )
+    manifest = session.manifest(precision.result)
+    with writing(job.folder / MODEL) as folder:
+        save_weights(model, folder)
+        material.tokenizer.save_pretrained(folder)
+        manifest.write(folder)
+    drop_trainer_state(job.folder / CHECKPOINTS, keep=0)
+    shutil.rmtree(job.folder / TOKENS, ignore_errors=True)
+    return Outcome(
+        step=manifest.steps, trained_tokens=manifest.trained_tokens, folder=job.folder / MODEL, manifest=manifest
+    )
+
+
+def _rows(tokens: Tokens) -> Rows:
+    return Rows(examples=tokens.file.examples, rows=tokens.rows)
