@@ -35,15 +35,15 @@ class ModelUnavailable(FinetuneError):
 
 
 class TrainingFailed(FinetuneError):
-    """A training ended before its end. `code` says why, in one word for programs; what can be done is the hint.
+    """A training ended before its end. `text` says why, `code` in one word for programs; the hint is what can be done.
 
     `disk_full`, `out_of_memory`, `device_lost`, `diverged`, `unavailable_model`, `invalid_file`, `no_chat_template`,
-    `nothing_to_learn` or `failed`.
+    `chat_format`, `unknown_targets`, `no_max_length`, `busy`, `killed` or `failed`.
     """
 
     def __init__(self, message: str, *, code: str = "failed", hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.code = code
+        self.text, self.code = message, code
 
 
 class TrainerKilled(TrainingFailed):

@@ -12,6 +12,7 @@ from finetune.plan import Plan
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
 LOG = "trainer.log"
+JOB_FILE = "job.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,6 +78,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
             try:
                 return dict(super().evaluate(*args, **kwargs))
             except EvaluationStopped:
+                self.control.should_evaluate = False
                 self._forget()
                 return {}
 

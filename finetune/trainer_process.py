@@ -1,0 +1,53 @@
+"""The other end of `finetune.process`: `python -m finetune.trainer_process FOLDER DESCRIPTOR`."""
+
+import logging
+import os
+import sys
+import threading
+from pathlib import Path
+
+from finetune.errors import TrainingFailed
+from finetune.events import Event, Stop
+from finetune.job import JOB_FILE, Outcome
+from finetune.wire import JOB, line_of
+
+ORPHANED = 3
+
+
+class _Wishes(threading.Thread):
+    """Hears what the parent wants. Once there is no parent, the process ends at once."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.stop: Stop | None = None
+
+    def run(self) -> None:
+        for line in sys.stdin:
+            wanted = Stop(line.strip())
+            if self.stop is not Stop.CANCEL:
+                self.stop = wanted
+        os._exit(ORPHANED)
+
+
+def main(folder: Path, descriptor: int) -> None:
+    wishes = _Wishes()
+    wishes.start()
+    job = JOB.validate_json((folder / JOB_FILE).read_bytes())
+    with os.fdopen(descriptor, "w", encoding="utf-8") as pipe:
+
+        def tell(told: Event | Outcome | TrainingFailed) -> None:
+            pipe.write(line_of(told))
+            pipe.flush()
+
+        # Imported only now, for it takes seconds, in which a parent may die.
+        from finetune.run import tune
+
+        try:
+            tell(tune(job, tell, lambda: wishes.stop))
+        except TrainingFailed as exc:
+            logging.getLogger(__name__).exception("training_failed code=%s", exc.code)
+            tell(exc)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
