@@ -34,6 +34,7 @@ class Parity:
     `identical` of the `sequences` have the trainer's very tokens. Differences are of logprobs (natural logarithm)
     over `learned_tokens`, the mean to be at most `tolerance`. `greedy_agreement` is the share of the
     `greedy_tokens` up to which continuations agree. Figures are None where nothing could be compared.
+    `engine` is what served, where that is known.
     """
 
     passed: bool
@@ -47,6 +48,8 @@ class Parity:
     max_logprob_difference: float | None
     greedy_tokens: int
     greedy_agreement: float | None
+    engine: str | None = None
+    compared_at: int | None = None
 
     def public(self) -> dict[str, Any]:
         """Give it as JSON: on the job, in its event, in the manifest and with the model."""
@@ -73,25 +76,20 @@ def compare(traces: Iterable[Trace], ask: Ask) -> Parity:
 
 def _replay(trace: Trace) -> dict[str, Any]:
     """Ask for the tokens and logprobs of a whole conversation; vLLM knows the same fields."""
-    return {
-        "messages": list(trace.messages),
-        **({"tools": list(trace.tools)} if trace.tools else {}),
-        "add_generation_prompt": False,
-        "prompt_logprobs": 0,
-        "return_token_ids": True,
-        "max_tokens": 1,
-        "temperature": 0,
-    }
+    whole = {"add_generation_prompt": False, "prompt_logprobs": 0, "max_tokens": 1}
+    return _asking(trace, trace.messages) | whole
 
 
 def _going_on(trace: Trace, recorded: Continuation) -> dict[str, Any]:
-    return {
-        "messages": list(trace.messages[: recorded.turn]),
-        **({"tools": list(trace.tools)} if trace.tools else {}),
-        "return_token_ids": True,
-        "max_tokens": len(recorded.token_ids),
-        "temperature": 0,
-    }
+    # A model's own generation config may hold a penalty, which is no part of what was trained.
+    greedy = {"max_tokens": len(recorded.token_ids), "repetition_penalty": 1.0}
+    return _asking(trace, trace.messages[: recorded.turn]) | greedy
+
+
+def _asking(trace: Trace, messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    # The tools are to be in the prompt; what the model makes of them is not to be taken for calls.
+    tools = {"tools": list(trace.tools), "tool_choice": "none"} if trace.tools else {}
+    return {"messages": list(messages), **tools, "return_token_ids": True, "temperature": 0}
 
 
 class _Compared:

@@ -22,6 +22,8 @@ API_PATH = "/v1/"
 # The routes that take files; the others take JSON, which is held in memory.
 UPLOAD_PATH = re.compile(r"/v1/(files|uploads/[^/]+/parts)")
 MULTIPART_ALLOWANCE_BYTES = 1024 * 1024
+# Names the project of a request that this process makes of itself: no client can put anything into an ASGI scope.
+INSIDE_PROJECT = "loam.project"
 
 
 class RequestGuard:
@@ -78,6 +80,8 @@ class _Guarded:
 
     async def _project(self, authorization: str | None) -> str:
         services = self.guard.services
+        if INSIDE_PROJECT in self.scope:
+            return str(self.scope[INSIDE_PROJECT])
         if not keys_required(services.settings):
             return DEFAULT_PROJECT
         return await run_in_threadpool(project_of, services.settings, services.database, authorization)

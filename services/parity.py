@@ -1,0 +1,102 @@
+"""Asks the serving path whether it is the model that was trained: over HTTP, within the process.
+
+Requests go through the whole application: the guard, the routes, the router and the engine, as those of any client.
+Nothing listens on a port for it. The caller's project is set in the ASGI scope, which no client can reach, so that no
+key is needed and none is made.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from finetune.parity import NotAnswered, Parity, compare
+from finetune.trace import TRACES, read_traces
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from services.jobs.tune import Tuned
+    from services.wiring import Services
+
+ANSWER_TIMEOUT_S = 600.0
+"""How long one answer may take: the first one waits for the model to be loaded."""
+
+CHAT = "/v1/chat/completions"
+
+
+def prove(services: "Services", project_id: str, model_id: str, traces: Path) -> Parity:
+    """Hold what a model answers in serving against what its trainer recorded. To be called off the event loop.
+
+    Raises UnreadableFile if there is no record.
+    """
+    recorded = read_traces(traces)
+    with _Client(services, project_id, model_id) as client:
+        parity = compare(recorded, client.ask)
+    return replace(parity, engine=client.engine, compared_at=int(time.time()))
+
+
+def prove_tuned(services: "Services", tuned: "Tuned") -> Mapping[str, Any] | None:
+    """Prove a job's model; None where its trainer left no record, as for a model that does not chat."""
+    traces = tuned.folder.parent / TRACES
+    if not traces.exists():
+        return None
+    return prove(services, tuned.project_id, tuned.model_id, traces).public()
+
+
+class _Client:
+    """A client of this process's own application."""
+
+    def __init__(self, services: "Services", project_id: str, model_id: str) -> None:
+        import httpx
+
+        from services.api.app import create_app
+
+        self.engine: str | None = None
+        self._model_id = model_id
+        self._runner = asyncio.Runner()
+        app = _Inside(create_app(services), project_id)
+        self._client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://localhost",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._runner.run(self._client.aclose())
+        self._runner.close()
+
+    def ask(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        """Give the answer to a chat completion. Raises NotAnswered."""
+        try:
+            return self._runner.run(asyncio.wait_for(self._post(body), ANSWER_TIMEOUT_S))
+        except TimeoutError as exc:
+            raise NotAnswered(f"There was no answer within {ANSWER_TIMEOUT_S:.0f} s.") from exc
+
+    async def _post(self, body: dict[str, Any]) -> Mapping[str, Any]:
+        response = await self._client.post(CHAT, json={**body, "model": self._model_id})
+        answer: dict[str, Any] = response.json()
+        if response.is_error:
+            raise NotAnswered(answer["error"]["message"])
+        self.engine = answer.get("loam", {}).get("engine")
+        return answer
+
+
+class _Inside:
+    """Names the project of requests that come from within."""
+
+    def __init__(self, app: "ASGIApp", project_id: str) -> None:
+        self._app = app
+        self._project_id = project_id
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        from services.api.middleware import INSIDE_PROJECT
+
+        await self._app({**scope, INSIDE_PROJECT: self._project_id}, receive, send)
