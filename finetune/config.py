@@ -7,11 +7,11 @@ size of the training file and says so in plain numbers: a `Settings` holds no `a
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Method: TypeAlias = Literal["supervised", "dpo", "kto", "reward"]
+Method: TypeAlias = Literal["supervised", "dpo", "kto", "reward", "embedding"]
 Quantization: TypeAlias = Literal["nf4", "none"]
 Auto: TypeAlias = Literal["auto"]
 
@@ -20,6 +20,7 @@ ALL_LINEAR: Final = "all-linear"
 
 EPOCHS = 3
 BATCH_EXAMPLES = 8
+BATCH_QUERIES = 16
 BETA = 0.1
 SEEDS = 2**31
 
@@ -32,6 +33,7 @@ LEARNING_RATES: dict[tuple[Method, bool], float] = {
     ("kto", False): 1e-6,
     ("reward", True): 1e-4,
     ("reward", False): 1e-5,
+    ("embedding", False): 1e-4,
 }
 """The learning rate of each method, with LoRA and without; `learning_rate_multiplier` scales it."""
 
@@ -79,6 +81,14 @@ class Tuning(_Strict):
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults(cls, asked: Any) -> Any:
+        """An embedder is small, and is tuned whole: that is its default."""
+        if isinstance(asked, dict) and asked.get("method") == "embedding":
+            return {"lora": None, "quantization": "none"} | asked
+        return asked
+
     @model_validator(mode="after")
     def _consistent(self) -> "Tuning":
         if self.lora is None and self.quantization != "none":
@@ -89,6 +99,8 @@ class Tuning(_Strict):
             raise ValueError(f"train_on is for supervised tuning, not for {self.method}")
         if self.hyperparameters.beta != "auto" and self.method not in ("dpo", "kto"):
             raise ValueError(f"beta is for dpo and kto, not for {self.method}")
+        if self.method == "embedding" and (self.lora is not None or self.neftune_noise_alpha is not None):
+            raise ValueError("an embedder is tuned whole and as it is: leave lora and neftune_noise_alpha out")
         return self
 
 
@@ -123,16 +135,18 @@ class Settings:
 def settle(tuning: Tuning, *, examples: int, longest_input: int | None) -> Settings:
     """Decide what was left open, for a training file of so many examples.
 
-    `auto` means: 3 epochs; 8 examples a step, fewer when the file holds fewer; a multiplier of 1 on LEARNING_RATES;
-    a beta of 0.1. `max_length` is otherwise the longest input of the model, None where that is not known.
+    `auto` means: 3 epochs; 8 examples a step (16 of an embedder's), fewer when the file holds fewer; a multiplier of 1
+    on LEARNING_RATES; a beta of 0.1. `max_length` is otherwise the longest input of the model, None where that is not
+    known.
     """
     asked = tuning.hyperparameters
+    batch = BATCH_QUERIES if tuning.method == "embedding" else BATCH_EXAMPLES
     multiplier = 1.0 if asked.learning_rate_multiplier == "auto" else asked.learning_rate_multiplier
     rate = tuning.learning_rate or LEARNING_RATES[tuning.method, tuning.lora is not None]
     return Settings(
         method=tuning.method,
         n_epochs=EPOCHS if asked.n_epochs == "auto" else asked.n_epochs,
-        batch_size=min(BATCH_EXAMPLES, examples) if asked.batch_size == "auto" else asked.batch_size,
+        batch_size=min(batch, examples) if asked.batch_size == "auto" else asked.batch_size,
         learning_rate=rate * multiplier,
         beta=BETA if asked.beta == "auto" else asked.beta,
         quantization=tuning.quantization,

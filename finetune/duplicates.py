@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from finetune.types import Example, Turn, Unpaired, sequences
+from finetune.types import Example, Retrieval, Turn, Unpaired, sequences
 
 Hashes: TypeAlias = npt.NDArray[np.uint64]
 
@@ -79,7 +79,13 @@ def _alike(hashes: Hashes) -> npt.NDArray[np.int64]:
 
 
 def text_of(example: Example) -> bytes:
-    """Give what is compared: what was said, without system messages, case and spacing."""
+    """Give what is compared: what was said, without system messages, case and spacing.
+
+    Many queries have one passage, so of passages only their hash counts: queries must be alike and all passages equal.
+    """
+    if isinstance(example, Retrieval):
+        passages = hashlib.blake2b(repr(sorted(example.passages)).encode()).hexdigest()
+        return f"{' '.join(example.query.lower().split())} {passages}".encode()
     said = " ".join(turn.content for turns in sequences(example) for turn in turns if turn.role != "system")
     calls = " ".join(call.arguments for turns in sequences(example) for turn in turns for call in turn.tool_calls)
     return " ".join(f"{said} {calls}".lower().split()).encode().ljust(PIECE_BYTES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from finetune.problems import Finding
-from finetune.types import Example, Turn, sequences
+from finetune.types import Example, Retrieval, Turn, sequences
 from prompts.chat_format import Rendered, Span, render, template_of
 from prompts.errors import ChatFormatError
 
@@ -68,7 +68,25 @@ class Estimate:
         return _length(parts, limit), []
 
     def show(self, example: Example) -> list[Shown]:
-        return [_plain(turns) for turns in sequences(example)]
+        return _texts(example) if isinstance(example, Retrieval) else [_plain(turns) for turns in sequences(example)]
+
+
+class TextMeter:
+    """Sizes of what an embedder reads: each text by itself, as the tokenizer cuts it."""
+
+    exact = True
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self._tokenizer = tokenizer
+
+    def measure(self, example: Example, limit: int | None) -> tuple[Length, list[Finding]]:
+        turns = [turn for alone in sequences(example) for turn in alone]
+        ids = self._tokenizer([turn.content for turn in turns], truncation=False, verbose=False)["input_ids"]
+        masks = [[turn.trained] * len(one) for turn, one in zip(turns, ids, strict=True)]
+        return _length(masks, limit), []
+
+    def show(self, example: Example) -> list[Shown]:
+        return _texts(example) if isinstance(example, Retrieval) else []
 
 
 class TemplateMeter:
@@ -185,6 +203,19 @@ def _length(masks: Sequence[Sequence[bool]], limit: int | None) -> Length:
         lost=sum(trained) - sum(kept),
         emptied=any(had and not left for had, left in zip(trained, kept, strict=True)),
     )
+
+
+def _texts(example: Retrieval) -> list[Shown]:
+    """Give query and passages, those that are right being what is learned."""
+    said = [("query", example.query)]
+    said += [("passage", text) for text in example.passages] + [("not", text) for text in example.negatives]
+    text, spans = "", []
+    for name, value in said:
+        text += f"{name}: "
+        if name == "passage":
+            spans.append((len(text), len(text) + len(value)))
+        text += f"{value}\n"
+    return [Shown(text=text, spans=tuple(spans))]
 
 
 def _bytes(turn: Turn) -> int:

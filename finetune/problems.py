@@ -47,6 +47,8 @@ ERRORS = {
     "tool_unanswered": "Add a message of role tool with the id of the call.",
     "no_common_prompt": "Let both conversations begin with the same messages and end with different answers.",
     "template": "Bring the conversation into the form that the model's chat template takes.",
+    "empty_text": "Give it text, or remove the record.",
+    "right_and_wrong": "Keep it on one side: a passage either answers the query or does not.",
     "cut_target": "Shorten the conversation, or raise the length limit.",
 }
 

@@ -1,14 +1,15 @@
 """What a training file holds once it is read, whatever its format was.
 
-There are three kinds of example, one for each kind of training signal, and all of them are
-conversations: a file of plain prompts and completions becomes turns of a user and an assistant.
+There are four kinds of example, one for each kind of training signal. Those that teach a model to answer
+are conversations: a file of plain prompts and completions becomes turns of a user and an assistant. The
+fourth teaches an embedder to find: a query, and passages.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from prompts import Role
 
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     SUPERVISED = "supervised"
     PREFERENCE = "preference"
     UNPAIRED = "unpaired"
+    RETRIEVAL = "retrieval"
 
 
 METHODS = {
@@ -29,6 +31,7 @@ METHODS = {
     "dpo": Kind.PREFERENCE,
     "reward": Kind.PREFERENCE,
     "kto": Kind.UNPAIRED,
+    "embedding": Kind.RETRIEVAL,
 }
 """The kind of example that each training method learns from."""
 
@@ -102,11 +105,25 @@ class Unpaired:
     tools: tuple[Tool, ...] = ()
 
 
-Example: TypeAlias = Supervised | Preference | Unpaired
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieval:
+    """A query, the passages that answer it, and some that do not though they may seem to."""
+
+    query: str
+    passages: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
+    tools: ClassVar[tuple[Tool, ...]] = ()
+    """There are none."""
+
+
+Example: TypeAlias = Supervised | Preference | Unpaired | Retrieval
 
 
 def sequences(example: Example) -> tuple[tuple[Turn, ...], ...]:
-    """Give the conversations that a trainer runs the model over for this example."""
+    """Give the conversations that a trainer runs the model over for this example.
+
+    An embedder reads text by text; each is given as a turn of its own, the right passages as `trained`.
+    """
     match example:
         case Supervised():
             return (example.messages,)
@@ -114,3 +131,7 @@ def sequences(example: Example) -> tuple[tuple[Turn, ...], ...]:
             return (example.prompt + example.chosen, example.prompt + example.rejected)
         case Unpaired():
             return (example.prompt + example.completion,)
+        case Retrieval():
+            right = [(Turn(role="assistant", content=text, trained=True),) for text in example.passages]
+            wrong = [(Turn(role="assistant", content=text),) for text in example.negatives]
+            return ((Turn(role="user", content=example.query),), *right, *wrong)

@@ -32,22 +32,28 @@ class EmbedderSource:
 
     @property
     def id(self) -> str:
-        """The same on every machine: bf16 differs from f32 by rounding (cosine .9999), so indexes may be shared."""
+        """The same on every machine, whatever precision its CPU is best at: vectors of one text differ by rounding alone
+        (cosine .9999 in bf16, .998 in int8), so a home may move and an index hold both."""
         return f"{self.name}@{self.weights[:12]}"
 
 
-def find_source(source: str, *, cache_dir: Path, download: bool) -> EmbedderSource:
-    """The model named `source`, or in the directory of that name. Raises EmbedderUnavailable."""
-    folder = _find_folder(source, download)
+def find_source(source: str, *, cache_dir: Path, download: bool, name: str | None = None) -> EmbedderSource:
+    """The model named `source`, or in the directory of that name. Raises EmbedderUnavailable.
+
+    `name` is what it is to be called, by default what the source calls it.
+    """
+    folder = find_folder(source, download=download)
+    own = Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2]
     return EmbedderSource(
-        name=Path(source).resolve().name if Path(source).is_dir() else source.rpartition("/")[2],
+        name=name or own,
         folder=folder,
         weights=_weights_hash(folder, cache_dir / "hashes"),
         settings=_sha256(sorted(folder.rglob("*.json"))),
     )
 
 
-def _find_folder(source: str, download: bool) -> Path:
+def find_folder(source: str, *, download: bool) -> Path:
+    """Where the model named `source` lies. Raises EmbedderUnavailable."""
     if Path(source).is_dir():
         if not _is_model(Path(source)):
             raise EmbedderUnavailable(

@@ -15,9 +15,13 @@ from finetune.formats.pairs import (
     read_message_pair,
     read_preferred_output,
 )
+from finetune.formats.retrieval import NEGATIVES, PASSAGES, read_anchored, read_question_context, read_retrieval
 from finetune.formats.row import Row
 from finetune.formats.supervised import read_alpaca, read_chat, read_openorca, read_prompt_completion, read_sharegpt
 from finetune.types import METHODS, Example, Kind
+
+_NEGATIVES = " ".join(NEGATIVES)
+_PASSAGES = " ".join(PASSAGES)
 
 MEDIA_KEYS = frozenset(("image", "images", "videos", "audios"))
 
@@ -108,6 +112,27 @@ FORMATS = (
         read_kto,
         marks="completion label | prompt label | kto_tag",
         keys="prompt completion label kto_tag system tools",
+    ),
+    _format(
+        "retrieval",
+        Kind.RETRIEVAL,
+        read_retrieval,
+        marks="query passage | query positive | query pos | query negative | query negatives | query neg",
+        keys=f"query {_PASSAGES} {_NEGATIVES}",
+    ),
+    _format(
+        "anchored",
+        Kind.RETRIEVAL,
+        read_anchored,
+        marks="anchor | positive negative",
+        keys=f"anchor {_PASSAGES} {_NEGATIVES}",
+    ),
+    _format(
+        "question_context",
+        Kind.RETRIEVAL,
+        read_question_context,
+        marks="question context",
+        keys=f"question context {_NEGATIVES}",
     ),
     _format("openai_chat", Kind.SUPERVISED, read_chat, marks="messages", keys="messages tools system"),
     _format("sharegpt", Kind.SUPERVISED, read_sharegpt, marks="conversations", keys="conversations system tools"),

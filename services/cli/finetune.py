@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from finetune.check import Report
     from finetune.lengths import Lengths, Meter, Shown
 
-METHODS = ("supervised", "dpo", "reward", "kto")
+METHODS = ("supervised", "dpo", "reward", "kto", "embedding")
 SHOWN_CHARACTERS = 2000
 BAR_CHARACTERS = 40
 LEARNED = ("⟦", "⟧")
@@ -51,7 +51,7 @@ def check(
     """Say all that is wrong with a training file, and what it amounts to."""
     from finetune.check import check as check_file
 
-    meter, limit = _meter(model)
+    meter, limit = _meter(model, file, method)
     reports = check_file(file, meter=meter, method=method, validation=validation, limit=max_length or limit)
     done = [report for report in reports if report is not None]
     if as_json:
@@ -62,16 +62,29 @@ def check(
     ctx.exit(1 if any(report.problems.errors for report in done) else 0)
 
 
-def _meter(model: str | None) -> "tuple[Meter, int | None]":
+def _meter(model: str | None, file: Path, method: str | None) -> "tuple[Meter, int | None]":
     """Give what measures examples, and the longest sequence that the model takes."""
-    from finetune.lengths import Estimate, TemplateMeter
+    from finetune.lengths import Estimate, TemplateMeter, TextMeter
 
     if model is None:
         return Estimate(), None
-    from finetune.tokenizer import load_tokenizer, longest_input
+    from finetune.dataset import format_of
+    from finetune.tokenizer import load_tokenizer, longest_input, longest_text
+    from finetune.types import Kind
 
+    told = format_of(file)
+    if method == "embedding" or (method is None and told is not None and told.kind is Kind.RETRIEVAL):
+        folder = _embedder_folder(model)
+        tokenizer = load_tokenizer(str(folder))
+        return TextMeter(tokenizer), longest_text(folder, tokenizer)
     tokenizer = load_tokenizer(model)
     return TemplateMeter(tokenizer), longest_input(tokenizer)
+
+
+def _embedder_folder(model: str) -> Path:
+    from rag.embed_source import find_folder
+
+    return find_folder(model, download=False)
 
 
 def _show(report: "Report", tokens_per_s: float | None) -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from services.cli.main import cli
+from tests.fakes.tiny_encoder import save_tiny_encoder
 from tests.fakes.tokenizer import template_named, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,25 @@ def test_a_limit_that_leaves_nothing_to_learn_is_an_error(tmp_path: Path, model:
     path.write_text(json.dumps({"prompt": "what is two and two? " * 20, "completion": "four"}), encoding="utf-8")
     code, report = check(path, "--model", model("qwen2_5"), "--max-length", 50)
     assert (code, "cut_target" in codes(report["files"][0])) == (1, True)
+
+
+def test_an_embedders_file_is_measured_as_the_embedder_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    rows = [{"query": "a b", "pos": ["c d e"], "neg": ["f"]}, {"query": "b", "pos": ["a " * 20]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    encoder = save_tiny_encoder(tmp_path / "encoder")
+    code, report = check(path, "--model", encoder, "--method", "embedding")
+    (told,) = report["files"]
+    assert (code, told["kind"], codes(told)) == (0, "retrieval", {"cut", "few_examples"})
+    # Each text has two special tokens; the tiny encoder reads 16 in all.
+    assert {name: told["tokens"][name] for name in ("total", "trained", "max", "limit", "cut_trained")} == {
+        "total": 4 + 5 + 3 + 3 + 22,
+        "trained": 5 + 22,
+        "max": 22,
+        "limit": 16,
+        "cut_trained": 6,
+    }
+    assert check(path, "--method", "supervised")[0] == 1
 
 
 def run(*words: object) -> subprocess.CompletedProcess[str]:

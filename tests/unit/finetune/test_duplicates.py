@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from finetune.duplicates import SIMILAR, Repeat, Repeats, jaccard, text_of
-from finetune.types import Example, Supervised, Turn, Unpaired
+from finetune.types import Example, Retrieval, Supervised, Turn, Unpaired
 
 WORDS = [f"{first}{second}" for first in ("al", "be", "cor", "dun", "el") for second in ("ma", "tis", "run", "vok")]
 
@@ -41,6 +41,15 @@ def test_exact_repetition_names_the_first() -> None:
 def test_the_same_words_with_another_label_are_no_repetition() -> None:
     good, bad = (Unpaired(prompt=(), completion=said("a", "b").messages, label=label) for label in (True, False))
     assert repeats_in([good, bad])[0] == []
+
+
+def test_queries_of_one_passage_repeat_only_if_they_are_alike() -> None:
+    claim, passage = sentence(1), sentence(2, words=300)
+    first, other, alike, elsewhere = (
+        Retrieval(query=query, passages=(found,))
+        for query, found in ((claim, passage), (sentence(3), passage), (claim.upper(), passage), (claim, claim))
+    )
+    assert repeats_in([first, other, alike, elsewhere]) == ([], [(2, 0)])
 
 
 def test_a_word_changed_in_a_long_text_is_near_repetition() -> None:

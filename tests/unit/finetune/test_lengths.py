@@ -1,7 +1,9 @@
 """Sizes without a model, and what a file's sizes amount to."""
 
-from finetune.lengths import Estimate, Length, Lengths
-from finetune.types import Preference, Supervised, Turn
+import pytest
+
+from finetune.lengths import Estimate, Length, Lengths, TextMeter
+from finetune.types import Preference, Retrieval, Supervised, Turn
 
 ASK = Turn(role="user", content="a" * 40)
 ANSWER = Turn(role="assistant", content="b" * 20, trained=True)
@@ -31,6 +33,28 @@ def test_a_pair_is_two_sequences_and_one_without_target_is_told() -> None:
 def test_what_is_learned_is_marked_in_the_sample() -> None:
     (shown,) = Estimate().show(Supervised(messages=(Turn(role="user", content="Hi"), SHORT)))
     assert (shown.text, [shown.text[start:end] for start, end in shown.spans]) == ("user: Hi\nassistant: b\n", ["b"])
+
+
+class Words:
+    """Each word is a token, between two special ones."""
+
+    def __call__(self, texts: list[str], **_: object) -> dict[str, list[list[int]]]:
+        return {"input_ids": [[0, *range(len(text.split())), 1] for text in texts]}
+
+
+def test_an_embedder_reads_each_text_by_itself_and_learns_from_the_right_ones() -> None:
+    example = Retrieval(query="a b", passages=("c d e f",), negatives=("g",))
+    measured, found = TextMeter(Words()).measure(example, 5)  # type: ignore[arg-type]
+    assert (measured, found) == (Length(tokens=13, longest=6, trained=6, lost=1, emptied=False), [])
+
+
+@pytest.mark.parametrize("meter", [Estimate(), TextMeter(Words())])  # type: ignore[arg-type]
+def test_a_query_is_shown_with_its_passages_of_which_the_right_ones_are_marked(meter: Estimate | TextMeter) -> None:
+    (shown,) = meter.show(Retrieval(query="q", passages=("a",), negatives=("b",)))
+    assert (shown.text, [shown.text[start:end] for start, end in shown.spans]) == (
+        "query: q\npassage: a\nnot: b\n",
+        ["a"],
+    )
 
 
 def test_the_histogram_counts_every_example_once() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from finetune.formats.table import FORMATS, told_by
-from finetune.types import Example, Preference, Supervised, Turn, Unpaired
+from finetune.types import Example, Preference, Retrieval, Supervised, Turn, Unpaired
 
 SYSTEM = Turn(role="system", content="Be brief.")
 ASK = Turn(role="user", content="Hi")
@@ -20,6 +20,7 @@ WORSENED = {"role": "assistant", "content": "Go away."}
 SUPERVISED = Supervised(messages=(ASK, ANSWER))
 PREFERENCE = Preference(prompt=(ASK,), chosen=(ANSWER,), rejected=(WORSE,))
 UNPAIRED = Unpaired(prompt=(ASK,), completion=(ANSWER,), label=True)
+RETRIEVAL = Retrieval(query="Hi", passages=("Hello.",), negatives=("Go away.",))
 
 READ: list[tuple[str, dict[str, Any], Example]] = [
     ("openai_chat", {"messages": [ASKED, ANSWERED]}, SUPERVISED),
@@ -74,6 +75,9 @@ READ: list[tuple[str, dict[str, Any], Example]] = [
         Unpaired(prompt=(SYSTEM, ASK), completion=(ANSWER,), label=False),
     ),
     ("alpaca_kto", {"instruction": "Hi", "output": "Hello.", "kto_tag": True}, UNPAIRED),
+    ("retrieval", {"query": "Hi", "passage": "Hello.", "negatives": ["Go away."]}, RETRIEVAL),
+    ("anchored", {"anchor": "Hi", "positive": "Hello.", "negative": "Go away."}, RETRIEVAL),
+    ("question_context", {"question": "Hi", "context": "Hello.", "neg": "Go away."}, RETRIEVAL),
 ]
 
 
@@ -107,3 +111,4 @@ def test_every_format_is_in_the_readme() -> None:
 def test_each_format_knows_the_methods_that_learn_from_it() -> None:
     methods = {told.name: told.methods for told in FORMATS}
     assert (methods["alpaca"], methods["preference"], methods["kto"]) == (["supervised"], ["dpo", "reward"], ["kto"])
+    assert methods["retrieval"] == ["embedding"]
