@@ -14,7 +14,7 @@ from finetune.check import Report, check
 from finetune.config import Settings, Tuning, settle
 from finetune.errors import TrainingFailed
 from finetune.lengths import TemplateMeter
-from finetune.model import Base
+from finetune.model import Base, best_device
 from finetune.plan import Plan
 from finetune.problems import Place, Severity, drawn_together
 from finetune.source import locate
@@ -29,13 +29,13 @@ MOST_LINES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparing:
-    """A training to prepare, on torch's `device`."""
+    """A training to prepare. `device` is torch's name of one, None is the best there is."""
 
     base: Base
     tuning: Tuning
     training_file: Path
     validation_file: Path | None = None
-    device: str
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +59,7 @@ class Prepared:
     that has the errors.
     """
 
+    device: str
     settings: Settings | None = None
     plan: Plan | None = None
     examples: int = 0
@@ -91,6 +92,7 @@ def prepare(preparing: Preparing) -> Prepared:
     wrong = next((part for part, report in reports if report.problems.errors), None)
     settings = settle(preparing.tuning, examples=training.examples, longest_input=limit) if wrong is None else None
     return Prepared(
+        device=preparing.device or best_device(),
         settings=settings,
         examples=training.examples,
         tokens=training.lengths.tokens,

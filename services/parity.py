@@ -39,12 +39,12 @@ def prove(services: "Services", project_id: str, model_id: str, traces: Path) ->
     return replace(parity, engine=client.engine, compared_at=int(time.time()))
 
 
-def prove_tuned(services: "Services", tuned: "Tuned") -> Mapping[str, Any] | None:
+def prove_tuned(services: "Services", tuned: "Tuned") -> Parity | None:
     """Prove a job's model; None where its trainer left no record, as for a model that does not chat."""
     traces = tuned.folder.parent / TRACES
     if not traces.exists():
         return None
-    return prove(services, tuned.project_id, tuned.model_id, traces).public()
+    return prove(services, tuned.project_id, tuned.model_id, traces)
 
 
 class _Client:

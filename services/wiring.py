@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from rag.ports import Embedder
     from services.engines.router import Router
     from services.ingestion import Ingestion
+    from services.jobs.tune import Compare, StartTrainer, TuneTask
+    from services.jobs.validate import StartPreparing, ValidateTask
     from services.jobs.worker import Worker
     from services.search import Searching
+    from services.tuning import TuningJobs
 
 
 class Services:
@@ -58,6 +61,30 @@ class Services:
         return Ingestion(self.database, self.blobs, max_file_bytes=self.settings.max_file_bytes)
 
     @cached_property
+    def tuning(self) -> "TuningJobs":
+        from services.tuning import TuningJobs
+
+        return TuningJobs(self.settings, self.database, self.blobs)
+
+    @cached_property
+    def start_preparing(self) -> "StartPreparing":
+        from finetune.prepare_process import start
+
+        return start
+
+    @cached_property
+    def start_trainer(self) -> "StartTrainer":
+        from finetune.process import start
+
+        return start
+
+    @cached_property
+    def compare(self) -> "Compare":
+        from services.parity import prove_tuned
+
+        return partial(prove_tuned, self)
+
+    @cached_property
     def router(self) -> "Router":
         from services.engines.extractive import Extractive
         from services.engines.router import Router
@@ -78,9 +105,35 @@ class Services:
         task = IngestTask(self.database, self.blobs, lambda: self.embedder, limits)
         return Worker(self.database, [task], self.ingestion.bell)
 
-    def start_worker(self, stop: threading.Event) -> threading.Thread:
-        """Run a worker beside the caller until `stop` is set."""
-        return _started(lambda: self.new_worker().run_forever(stop), "worker")
+    def new_tuning_worker(self) -> "Worker":
+        """Give a worker that does all of a fine-tuning job by itself."""
+        from services.jobs.worker import Worker
+
+        return Worker(self.database, [self._validate_task(keeps=True), self._tune_task()], threading.Event())
+
+    def start_workers(self, stop: threading.Event) -> list[threading.Thread]:
+        """Run workers beside the caller until `stop` is set.
+
+        Each has a thread of its own, so that neither an ingestion nor the check of a file waits for a training.
+        """
+        from services.jobs.worker import Worker
+
+        checking = Worker(self.database, [self._validate_task()], threading.Event())
+        training = Worker(self.database, [self._tune_task()], threading.Event())
+        workers = {"worker": self.new_worker(), "checking": checking, "training": training}
+        return [_started(partial(worker.run_forever, stop), name) for name, worker in workers.items()]
+
+    def _validate_task(self, *, keeps: bool = False) -> "ValidateTask":
+        from services.jobs.validate import ValidateTask
+
+        folders, device = self.settings.tuning_dir, self.settings.tuning_device
+        return ValidateTask(self.database, self.blobs, folders, self.start_preparing, device, keeps=keeps)
+
+    def _tune_task(self) -> "TuneTask":
+        from services.jobs.tune import TuneTask
+
+        folders, device = self.settings.tuning_dir, self.settings.tuning_device
+        return TuneTask(self.database, self.blobs, folders, self.start_trainer, device, self.compare)
 
     def start_upkeep(self, stop: threading.Event) -> threading.Thread:
         """Remove what has expired or was left behind, beside the caller and until `stop` is set."""

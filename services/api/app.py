@@ -11,6 +11,7 @@ from services.api.chat.routes import router as chat
 from services.api.embeddings.routes import router as embeddings
 from services.api.errors import install_error_handlers
 from services.api.files.routes import router as files
+from services.api.fine_tuning.routes import router as fine_tuning
 from services.api.health import Readiness
 from services.api.health import router as health
 from services.api.middleware import RequestGuard
@@ -30,7 +31,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="loam", version=VERSION, lifespan=_lifespan, redoc_url=None)
     app.state.services = services
     install_error_handlers(app)
-    for router in (health, chat, responses, models, embeddings, files, uploads, vector_stores):
+    for router in (health, chat, responses, models, embeddings, files, uploads, vector_stores, fine_tuning):
         app.include_router(router)
     app.add_middleware(
         CORSMiddleware,
@@ -50,7 +51,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     services: Services = app.state.services
     stop = threading.Event()
     app.state.readiness = readiness = Readiness(services)
-    readiness.worker = services.start_worker(stop) if services.settings.worker else None
+    readiness.workers = services.start_workers(stop) if services.settings.worker else []
     warming = threading.Thread(target=readiness.warm, name="warm")
     warming.start()
     threads = [warming, services.start_upkeep(stop)]
@@ -58,7 +59,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        for thread in (*threads, *filter(None, [readiness.worker])):
+        for thread in (*threads, *readiness.workers):
             thread.join()
         await services.router.aclose()
         services.close()

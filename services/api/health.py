@@ -32,7 +32,7 @@ class Readiness:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._embedder_problem = "The embedder is being loaded."
-        self.worker: threading.Thread | None = None
+        self.workers: list[threading.Thread] = []
 
     def warm(self) -> None:
         """Load the embedder, so that the first question does not wait for it."""
@@ -60,8 +60,8 @@ class Readiness:
         return None
 
     def _worker_problem(self) -> str | None:
-        ended = self.worker is not None and not self.worker.is_alive()
-        return "The worker has ended; see the log." if ended else None
+        ended = [worker.name for worker in self.workers if not worker.is_alive()]
+        return f"A worker has ended ({', '.join(ended)}); see the log." if ended else None
 
 
 @router.head("/health", include_in_schema=False)

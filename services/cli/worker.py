@@ -7,6 +7,9 @@ import click
 
 from services.cli.session import Session, pass_session
 
+# How often it is looked whether a thread has ended by itself, which ends the others.
+LOOK_S = 1.0
+
 
 @click.command()
 @pass_session
@@ -21,10 +24,10 @@ def worker(session: Session) -> None:
         signal.signal(number, lambda *_: stop.set())
     services = open_services(session.settings)
     click.echo(f"Working on the jobs of {session.settings.home}.")
-    upkeep = services.start_upkeep(stop)
-    try:
-        services.new_worker().run_forever(stop)
-    finally:
-        stop.set()
-        upkeep.join()
-        services.close()
+    threads = [services.start_upkeep(stop), *services.start_workers(stop)]
+    while all(thread.is_alive() for thread in threads) and not stop.wait(LOOK_S):
+        pass
+    stop.set()
+    for thread in threads:
+        thread.join()
+    services.close()

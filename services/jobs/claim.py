@@ -20,6 +20,7 @@ from services.tuning import move
 TOLD_AS: dict[str, tuple[str, str | None]] = {
     "unavailable_model": ("model_not_available", "model"),
     "no_chat_template": ("no_chat_template", "model"),
+    "chat_format": ("chat_format", "model"),
     "invalid_file": ("invalid_training_file", "training_file"),
     "nothing_to_learn": ("invalid_training_file", "training_file"),
     "invalid_training_file": ("invalid_training_file", "training_file"),

@@ -5,19 +5,20 @@ One training runs on a device at a time, whatever the number of workers on this 
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from filelock import FileLock, Timeout
 from sqlalchemy.orm import Session
 
 from finetune.adapter import Manifest
 from finetune.errors import FinetuneError
-from finetune.events import Stop
+from finetune.events import Level, Stop
 from finetune.job import Outcome, TuningJob
+from finetune.parity import Parity
 from services.jobs import queue
 from services.jobs.claim import Claim, ClaimLost, fail_tuning
 from services.jobs.job import TUNE, Finished, Job, Stopped
@@ -47,8 +48,8 @@ class Tuned:
 
 
 StartTrainer: TypeAlias = Callable[[TuningJob], Trainer]
-Compare: TypeAlias = Callable[[Tuned], Mapping[str, Any] | None]
-"""Compares what a model answers in serving with what it did in training; None where that cannot be done."""
+Compare: TypeAlias = Callable[[Tuned], Parity | None]
+"""Holds what a model answers in serving against what it did in training; None where there is nothing to compare."""
 
 
 class TuneTask:
@@ -63,7 +64,7 @@ class TuneTask:
         blobs: Blobs,
         folders: Path,
         start: StartTrainer,
-        device: Callable[[], str],
+        device: str | None,
         compare: Compare,
     ) -> None:
         self._database = database
@@ -96,7 +97,7 @@ class TuneTask:
 
     def _tune(self, claim: Claim, stopped: Callable[[], bool]) -> Finished:
         try:
-            device = self._device()
+            device = self._device or claim.read().request["device"]
             with self._alone(device, claim, stopped):
                 return self._train(claim, device, stopped)
         except FinetuneError as exc:
@@ -143,6 +144,7 @@ class TuneTask:
                 device=device,
                 plan=None if row.plan is None else PLAN.validate_python(row.plan),
                 name=model_name(row),
+                parent=row.parent_id,
                 report_to=tuple(one["type"] for one in row.request["integrations"]),
             )
         )
@@ -168,7 +170,7 @@ class TuneTask:
             _register(session, row, tuned)
         parity = self._parity(claim, tuned)
         if parity is not None:
-            tuned = replace(tuned, manifest=replace(tuned.manifest, parity=parity))
+            tuned = replace(tuned, manifest=replace(tuned.manifest, parity=parity.public()))
             tuned.manifest.write(tuned.folder)
         return self._succeeded(claim, tuned, outcome.trained_tokens)
 
@@ -180,16 +182,21 @@ class TuneTask:
             # The pause was taken back while the trainer followed it.
             return put_back(session, self, claim.job)
 
-    def _parity(self, claim: Claim, tuned: Tuned) -> Mapping[str, Any] | None:
-        """A comparison that fails says nothing of the model: it is told, and the job goes on."""
+    def _parity(self, claim: Claim, tuned: Tuned) -> Parity | None:
+        """A comparison that cannot be made says nothing of the model: it is told, and the job goes on."""
         try:
-            return self._compare(tuned)
+            parity = self._compare(tuned)
         except Exception as exc:
             log.exception("parity_failed job_id=%s model=%s", claim.job.id, tuned.model_id)
             said = str(exc) if isinstance(exc, FinetuneError) else type(exc).__name__
             with claim.write() as (session, row):
                 add_message(session, row, f"Serving could not be compared with training: {said}", level="warn")
             return None
+        if parity is not None:
+            with claim.write() as (session, row):
+                level: Level = "info" if parity.passed else "warn"
+                add_message(session, row, parity.sentence(), level=level, data=parity.public())
+        return parity
 
     def _succeeded(self, claim: Claim, tuned: Tuned, trained_tokens: int) -> Finished:
         with self._database.read() as session:

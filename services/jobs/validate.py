@@ -54,7 +54,7 @@ class ValidateTask:
         blobs: Blobs,
         folders: Path,
         start: StartPreparing,
-        device: Callable[[], str],
+        device: str | None,
         *,
         keeps: bool = False,
     ) -> None:
@@ -95,7 +95,7 @@ class ValidateTask:
             tuning=Tuning.model_validate(row.tuning),
             training_file=self._blobs.path(row.training_sha256),
             validation_file=self._blobs.path(row.validation_sha256) if row.validation_sha256 else None,
-            device=self._device(),
+            device=self._device,
         )
         preparation = self._start(preparing, folder_of(self._folders, row))
         try:
@@ -111,6 +111,7 @@ class ValidateTask:
         _tell(session, row, prepared)
         if prepared.settings is None:
             return fail(session, self, job, _summary(prepared), code=f"invalid_{prepared.wrong}")
+        row.request = {**row.request, "device": prepared.device}
         row.settings = SETTINGS.dump_python(prepared.settings, mode="json")
         row.plan = None if prepared.plan is None else PLAN.dump_python(prepared.plan, mode="json")
         move(row, TuningStatus.QUEUED)

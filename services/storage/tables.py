@@ -309,8 +309,8 @@ class TuningRow(Base):
     """A fine-tuning job. `tuning` is what was asked, `settings` what was settled, `request` what else came with it.
 
     `status` is what users see; the queue's own row (`jobs`, kind `tune`, subject this `seq`) says who works on it.
-    `wanted` is `pause` while the trainer has yet to follow. `base` is where the weights to tune are, `request` holds
-    `root`, the short name of the root base, and the base's `revision`, beside `metadata` and `integrations`.
+    `wanted` is `pause` while the trainer has yet to follow. `base` is where the weights to tune are. `request` holds
+    `metadata` and `integrations`, `root`, the short name of the root base, the base's `revision`, and the `device`.
     """
 
     __tablename__ = "fine_tuning_jobs"

@@ -231,10 +231,11 @@ def test_job_that_kills_its_worker_fails_at_the_third_time(services: Services, s
 @pytest.fixture
 def running(services: Services) -> Iterator[Worker]:
     stop = threading.Event()
-    thread = services.start_worker(stop)
+    threads = services.start_workers(stop)
     yield services.new_worker()
     stop.set()
-    thread.join()
+    for thread in threads:
+        thread.join()
 
 
 def test_running_worker_does_what_is_put_in(services: Services, store: str, running: Worker) -> None:
