@@ -50,3 +50,11 @@ class TrainerKilled(TrainingFailed):
     """The trainer's process was ended by a signal from outside; started again, it goes on from its last checkpoint."""
 
     retryable = True
+
+
+class NotAnswered(FinetuneError):
+    """Serving refused or failed, or its answer lacks what parity needs."""
+
+
+class ExportFailed(FinetuneError):
+    """A tuned model cannot be written out."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from finetune.errors import FinetuneError
+from finetune.errors import NotAnswered
 from finetune.parity_reasons import Reason, different_prompt, different_tokens, different_weights
 from finetune.trace import Continuation, Trace
 
@@ -21,10 +21,6 @@ TOLERANCES = {"float32": 1e-4}
 TOLERANCE_16_BIT = 2e-2
 TIE = 25
 """So many tolerances: between tokens that were nearer than that, rounding may choose."""
-
-
-class NotAnswered(FinetuneError):
-    """Serving refused or failed, or its answer lacks what parity needs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from finetune.parity import NotAnswered, Parity, compare
+from finetune.errors import NotAnswered
+from finetune.parity import Parity, compare
 from finetune.trace import TRACES, read_traces
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from finetune.errors import UnreadableFile
-from finetune.parity import NotAnswered, Parity, compare
+from finetune.errors import NotAnswered, UnreadableFile
+from finetune.parity import Parity, compare
 from finetune.trace import Continuation, read_traces, write_traces
 from tests.fakes.traces import IDS, PIECES, TRACE, Serving
 
