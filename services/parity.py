@@ -7,7 +7,7 @@ key is needed and none is made.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from finetune.errors import NotAnswered
 from finetune.parity import Parity, compare
 from finetune.trace import TRACES, read_traces
+from services.jobs.job import Stopped
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,23 +30,31 @@ ANSWER_TIMEOUT_S = 600.0
 CHAT = "/v1/chat/completions"
 
 
-def prove(services: "Services", project_id: str, model_id: str, traces: Path) -> Parity:
+def prove(
+    services: "Services", project_id: str, model_id: str, traces: Path, stopped: Callable[[], bool] = lambda: False
+) -> Parity:
     """Hold what a model answers in serving against what its trainer recorded. To be called off the event loop.
 
-    Raises UnreadableFile if there is no record.
+    Raises UnreadableFile if there is no record, and Stopped where it is to break off.
     """
     recorded = read_traces(traces)
     with _Client(services, project_id, model_id) as client:
-        parity = compare(recorded, client.ask)
+
+        def ask(body: dict[str, Any]) -> Mapping[str, Any]:
+            if stopped():
+                raise Stopped
+            return client.ask(body)
+
+        parity = compare(recorded, ask)
     return replace(parity, engine=client.engine, compared_at=int(time.time()))
 
 
-def prove_tuned(services: "Services", tuned: "Tuned") -> Parity | None:
+def prove_tuned(services: "Services", tuned: "Tuned", stopped: Callable[[], bool]) -> Parity | None:
     """Prove a job's model; None where its trainer left no record, as for a model that does not chat."""
     traces = tuned.folder.parent / TRACES
     if not traces.exists():
         return None
-    return prove(services, tuned.project_id, tuned.model_id, traces)
+    return prove(services, tuned.project_id, tuned.model_id, traces, stopped)
 
 
 class _Client:

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from services.cli.models_export import export
 from services.cli.output import print_json, print_table
 from services.cli.session import Session, json_option, pass_session
 
@@ -12,6 +13,9 @@ from services.cli.session import Session, json_option, pass_session
 @click.group()
 def models() -> None:
     """List, add and remove models."""
+
+
+models.add_command(export)
 
 
 @models.command("list")
