@@ -17,6 +17,10 @@ def tune(job: TuningJob, sink: EventSink, should_stop: ShouldStop) -> Outcome:
     with alone(job.folder), explained(job.folder):
         if (outcome := found(job.folder)) is not None:
             return outcome
+        if job.settings.method == "embedding":
+            from finetune.embedding import tune_embedder
+
+            return tune_embedder(job, sink, should_stop)
         material = gather(job)
         tell_material(job, material, sink)
         if stop := should_stop():
