@@ -1,8 +1,10 @@
 """The parts of a trainer, put together: the model with its adapter, the tokenizer that pads, the arguments."""
 
 import copy
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finetune.adapter import MANIFEST, Manifest
 from finetune.checkpoints import check_space
 from finetune.errors import TrainingFailed
 from finetune.job import CHECKPOINTS, TuningJob
@@ -17,17 +19,24 @@ if TYPE_CHECKING:
 WEIGHT_BYTES = 4
 """What is trained is float32."""
 
+REWARD = "reward"
+
 MOMENTS_BYTES = 8
 """What AdamW keeps of a weight; those of 8 bits keep less."""
 
 
 def assemble(job: TuningJob, material: Material) -> Parts:
     """Load the model and make it ready to be trained. Raises ModelUnavailable, TrainingFailed."""
+    from transformers import set_seed
+
     settings = job.settings
+    reward = settings.method == REWARD
+    _check_kind(job.base, reward=reward)
+    set_seed(settings.seed)
     model = _model(job, material)
     adapter = job.base.adapter
     if adapter is not None or settings.lora is not None:
-        model = attach(model, settings.lora, adapter=adapter, seed=settings.seed)
+        model = attach(model, settings.lora, adapter=adapter, seed=settings.seed, reward=reward)
         model.peft_config[ADAPTER].base_model_name_or_path = job.base.source
     _check_space(job, material, model)
     full_preferences = adapter is None and settings.lora is None and settings.method in ("dpo", "kto")
@@ -57,10 +66,26 @@ def _model(job: TuningJob, material: Material) -> Any:
         quantization=job.settings.quantization,
         device=job.device,
         dtype=material.precision.weights,
+        reward=job.settings.method == REWARD,
     )
     if job.plan is not None:
         model.set_attn_implementation(job.plan.attention)
     return model
+
+
+def _check_kind(base: Base, *, reward: bool) -> None:
+    """A reward model goes on as one, and no adapter becomes one: their heads differ."""
+    tuned = base.adapter or Path(base.source)
+    if not (tuned / MANIFEST).exists():
+        return
+    kind = Manifest.read(tuned).kind
+    fits = kind == REWARD or base.adapter is None if reward else kind != REWARD
+    if not fits:
+        raise TrainingFailed(
+            f"A model of kind {kind} cannot be gone on from {'as a reward model' if reward else 'by this method'}.",
+            code="incompatible_model",
+            hint="Tune its base, or choose the method that it was tuned by.",
+        )
 
 
 def _check_space(job: TuningJob, material: Material, model: Any) -> None:

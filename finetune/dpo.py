@@ -4,16 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch.nn.utils.rnn import pad_sequence
 from trl import DPOConfig, DPOTrainer
 
 from finetune.lora import unrounded
 from finetune.parts import Parts
-from finetune.trainer import Inputs, JobTrainer, Rows
-
-REFERENCE = "ref"
-"""TRL's name for the copy of an adapter as it was before."""
+from finetune.trainer import ExampleTrainer, Inputs, Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,28 +31,14 @@ class PairCollator:
         }
 
 
-class PreferenceTrainer(JobTrainer, DPOTrainer):  # type: ignore[misc]  # trl is not typed here
+class PreferenceTrainer(ExampleTrainer, DPOTrainer):  # type: ignore[misc]  # trl is not typed here
     """Learns which of two answers is the better: the loss is the mean over the pairs of a step."""
-
-    loss_is_scaled_for_ga = True
 
     def items_in(self, inputs: Inputs) -> int:
         return len(inputs["input_ids"]) // 2
 
     def learned_in(self, inputs: Inputs) -> int:
         return int(inputs["completion_mask"][:, 1:].sum())
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        if num_items_in_batch is None:
-            return loss
-        # TRL means over a micro-batch, of which the last may be smaller.
-        return loss * self.items_in(inputs) / num_items_in_batch
-
-    def _get_num_items_in_batch(self, batch_samples: list[Inputs], device: Any) -> int:
-        return sum(map(self.items_in, batch_samples))
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         return dataset
@@ -83,6 +65,5 @@ def new_trainer(parts: Parts) -> PreferenceTrainer:
             eval_dataset=parts.validation,
             processing_class=tokenizer,
         )
-    if isinstance(parts.model, PeftModel) and parts.new_adapter:
-        parts.model.delete_adapter(REFERENCE)
+    parts.drop_needless_reference()
     return trainer

@@ -58,3 +58,19 @@ class NotAnswered(FinetuneError):
 
 class ExportFailed(FinetuneError):
     """A tuned model cannot be written out."""
+
+
+class DoesNotFit(FinetuneError):
+    """A tuning takes more memory than its device has, however it is run. `code` is as a TrainingFailed has it.
+
+    `needed_bytes` is the least that it takes, `remedies` what would fit, each with the memory that it would take.
+    """
+
+    code: ClassVar[str] = "does_not_fit"
+
+    def __init__(
+        self, message: str, *, needed_bytes: int, remedies: "tuple[tuple[str, int], ...]", hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.needed_bytes = needed_bytes
+        self.remedies = remedies

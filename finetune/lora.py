@@ -15,7 +15,9 @@ ADAPTER = "default"
 """PEFT's name for a model's first adapter."""
 
 
-def attach(model: "PreTrainedModel", lora: Lora | None, *, adapter: Path | None = None, seed: int = 0) -> Any:
+def attach(
+    model: "PreTrainedModel", lora: Lora | None, *, adapter: Path | None = None, seed: int = 0, reward: bool = False
+) -> Any:
     """Give the model ready to be trained: with a new adapter, with one to go on from, or as it is to tune it all.
 
     An adapter's weights are float32. One that is gone on from keeps its rank and targets, whatever `lora` says.
@@ -29,7 +31,8 @@ def attach(model: "PreTrainedModel", lora: Lora | None, *, adapter: Path | None 
     if lora is None:
         return model
     config = LoraConfig(
-        task_type="CAUSAL_LM",
+        # PEFT trains and keeps the head of a model that classifies beside its adapter.
+        task_type="SEQ_CLS" if reward else "CAUSAL_LM",
         r=lora.r,
         lora_alpha=lora.alpha or 2 * lora.r,
         lora_dropout=lora.dropout,

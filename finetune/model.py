@@ -29,20 +29,23 @@ class Base:
 
 
 def load_model(
-    base: Base, *, quantization: Quantization, device: str, dtype: "torch.dtype | None" = None
+    base: Base, *, quantization: Quantization, device: str, dtype: "torch.dtype | None" = None, reward: bool = False
 ) -> "PreTrainedModel":
     """Load the weights of a base, without its adapter, in evaluation mode. Raises ModelUnavailable.
 
     `device` is torch's name of it (`cpu`, `cuda:0`); `dtype` None takes the checkpoint's own, in which quantized
-    weights then compute.
+    weights then compute. With `reward` the head gives one number for a text; in a base that has none it is random.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification
 
     try:
         config = AutoConfig.from_pretrained(base.source, revision=base.revision)
         dtype = dtype or _own_dtype(config)
         options: dict[str, Any] = {"quantization_config": nf4(dtype)} if quantization == "nf4" else {}
-        return AutoModelForCausalLM.from_pretrained(
+        kind = AutoModelForCausalLM
+        if reward:
+            kind, options["num_labels"] = AutoModelForSequenceClassification, 1
+        return kind.from_pretrained(
             base.source, revision=base.revision, dtype=dtype, device_map={"": device}, use_safetensors=True, **options
         ).eval()
     except (OSError, ValueError, KeyError) as exc:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+REFERENCE = "ref"
+"""TRL's name for the copy of an adapter as it was before."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Everything but the method. `model` has its adapter, and `new_adapter` says whether that is yet untrained.
@@ -32,6 +36,11 @@ class Parts:
     training: "datasets.Dataset"
     validation: "datasets.Dataset | None"
     arguments: Mapping[str, Any]
+
+    def drop_needless_reference(self) -> None:
+        """Drop the copy that TRL keeps of every adapter: of a new one, the model without it is the same."""
+        if self.new_adapter and REFERENCE in getattr(self.model, "peft_config", {}):
+            self.model.delete_adapter(REFERENCE)
 
 
 def training_arguments(

@@ -50,12 +50,12 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not ty
         values: Mapping[str, float],
     ) -> None:
         self._trainer, self._schedule, self._sink, self._should_stop = trainer, schedule, sink, should_stop
-        self._random = randomness.state()
+        self._whole = randomness.state(), trainer.learned_tokens
         self.values = dict(values)
         self.stopped: Stop | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._random = randomness.state()
+        self._whole = randomness.state(), self._trainer.learned_tokens
         control.should_log = True
         if self._schedule.due(state.global_step):
             control.should_evaluate = self._trainer.eval_dataset is not None
@@ -67,7 +67,8 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not ty
             self._follow(control)
         if self.stopped:
             # The step is given up; what its first part has drawn is drawn again when it is run anew.
-            randomness.restore(self._random)
+            drawn, self._trainer.learned_tokens = self._whole
+            randomness.restore(drawn)
             control.should_save = state.global_step > 0
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:

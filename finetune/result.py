@@ -28,15 +28,8 @@ def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
     precision, model = material.precision, session.model
     if not hasattr(model, "peft_config"):
         model.to(precision.result)
-    record(
-        model,
-        material.tokenizer,
-        session.trainer.data_collator,
-        job.folder / TRACES,
-        training=_rows(material.training),
-        validation=_rows(material.validation) if material.validation else None,
-        max_length=job.settings.max_length,
-    )
+    if job.settings.method != "reward":
+        _record(job, material, session)
     manifest = session.manifest(precision.result)
     with writing(job.folder / MODEL) as folder:
         save_weights(model, folder)
@@ -46,6 +39,18 @@ def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
     shutil.rmtree(job.folder / TOKENS, ignore_errors=True)
     return Outcome(
         step=manifest.steps, trained_tokens=manifest.trained_tokens, folder=job.folder / MODEL, manifest=manifest
+    )
+
+
+def _record(job: TuningJob, material: Material, session: Session) -> None:
+    record(
+        session.model,
+        material.tokenizer,
+        session.trainer.data_collator,
+        job.folder / TRACES,
+        training=_rows(material.training),
+        validation=_rows(material.validation) if material.validation else None,
+        max_length=job.settings.max_length,
     )
 
 

@@ -6,11 +6,10 @@ from typing import Any
 
 from transformers import PrinterCallback
 
-from finetune import dpo, sft
+from finetune import dpo, kto, reward, sft
 from finetune.adapter import Manifest
 from finetune.assemble import assemble
 from finetune.checkpoints import newest, step_of, whole
-from finetune.config import Method
 from finetune.events import Checkpoint, EventSink, ShouldStop, Stop
 from finetune.job import CHECKPOINTS, TuningJob
 from finetune.material import Material
@@ -20,7 +19,12 @@ from finetune.progress import Cancelled, Progress
 from finetune.rehearsal import Rehearsal
 from finetune.trainer import JobTrainer
 
-TRAINERS: Mapping[Method, Callable[[Parts], JobTrainer]] = {"supervised": sft.new_trainer, "dpo": dpo.new_trainer}
+TRAINERS: Mapping[str, Callable[[Parts], JobTrainer]] = {
+    "supervised": sft.new_trainer,
+    "dpo": dpo.new_trainer,
+    "kto": kto.new_trainer,
+    "reward": reward.new_trainer,
+}
 
 
 class Session:
@@ -64,12 +68,18 @@ class Session:
     def manifest(self, dtype: Any) -> Manifest:
         """Give the manifest of the model as it is now, whose base is to compute in `dtype`."""
         return self._passport.manifest(
-            kind="adapter" if hasattr(self.model, "peft_config") else "full",
+            kind=self._kind,
             dtype=dtype,
             steps=self.step,
             trained_tokens=self.trainer.learned_tokens,
             metrics=self.progress.values,
         )
+
+    @property
+    def _kind(self) -> str:
+        if self._job.settings.method == "reward":
+            return "reward"
+        return "adapter" if hasattr(self.model, "peft_config") else "full"
 
     @property
     def model(self) -> Any:

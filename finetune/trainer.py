@@ -149,6 +149,23 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
         """Write none here; a model's card is written when it is exported."""
 
 
+class ExampleTrainer(JobTrainer):
+    """A JobTrainer whose loss is a mean over the examples of a step. TRL means over micro-batches of any size."""
+
+    loss_is_scaled_for_ga = True
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        given = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if num_items_in_batch is None or return_outputs:
+            return given
+        return given * self.items_in(inputs) / num_items_in_batch
+
+    def _get_num_items_in_batch(self, batch_samples: list[Inputs], device: Any) -> int:
+        return sum(map(self.items_in, batch_samples))
+
+
 def _mean(values: Sequence[float], items: Sequence[int]) -> float:
     total = sum(items)
     return sum(value * count for value, count in zip(values, items, strict=True)) / total if total else 0.0
