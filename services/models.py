@@ -60,6 +60,19 @@ def resolve_base(settings: Settings, database: Database, project_id: str, model:
     return _of_directory(folder, name) if folder is not None else _of_hub(name)
 
 
+def local_source(source: str) -> str:
+    """Give the source of a local model as it is kept: a directory in full, so that it is found from anywhere.
+
+    Raises BadRequest for what is neither a directory with a model nor a hub id.
+    """
+    folder = directory_of(source)
+    if folder is not None:
+        return _of_directory(folder, source).base.source
+    if not _HUB_ID.fullmatch(source):
+        raise _refused(f"{source!r} is neither a directory nor a hub id such as 'Qwen/Qwen3-4B'.")
+    return source
+
+
 def _of_declared(model: ModelSettings) -> Tunable:
     if model.engine != "local":
         raise _refused(f"The model {model.id!r} is served by {model.engine}: loam tunes models whose weights it has.")

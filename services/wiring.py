@@ -15,6 +15,7 @@ from services.storage.projects import ensure_default_project
 
 if TYPE_CHECKING:
     from rag.ports import Embedder
+    from services.engines.local.models import LocalModels
     from services.engines.router import Router
     from services.ingestion import Ingestion
     from services.jobs.tune import Compare, StartTrainer, TuneTask
@@ -34,6 +35,7 @@ class Services:
         self.blobs = Blobs(settings.blobs_dir)
         self.templates = Templates(settings.prompts_dir)
         self._loading = threading.Lock()
+        self._loading_local = threading.Lock()
 
     @cached_property
     def embedder(self) -> "Embedder":
@@ -89,7 +91,22 @@ class Services:
         from services.engines.extractive import Extractive
         from services.engines.router import Router
 
-        return Router(self.settings, self.database, Extractive(lambda: self.embedder, self.templates))
+        extractive = Extractive(lambda: self.embedder, self.templates)
+        return Router(self.settings, self.database, extractive, lambda: self.local_models)
+
+    @cached_property
+    def local_models(self) -> "LocalModels":
+        # From Python 3.12 on cached_property has no lock, and two sets of models would not share a base.
+        with self._loading_local:
+            if "local_models" not in self.__dict__:
+                self.__dict__["local_models"] = self._new_local_models()
+            made: LocalModels = self.__dict__["local_models"]
+            return made
+
+    def _new_local_models(self) -> "LocalModels":
+        from services.engines.local.models import LocalModels
+
+        return LocalModels(most_bases=self.settings.local_bases, most_waiting=self.settings.local_waiting)
 
     def new_worker(self) -> "Worker":
         """Give a worker that is woken by this process's ingestion."""
@@ -143,6 +160,8 @@ class Services:
 
     def close(self) -> None:
         """Let go of what is held; nothing waits in memory to be saved."""
+        if "local_models" in self.__dict__:
+            self.local_models.close()
         self.database.close()
 
 

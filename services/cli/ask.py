@@ -40,14 +40,18 @@ def ask(session: Session, question: str, store: str | None, model: str, as_json:
 def answer_from(
     services: "Services", messages: Sequence[Mapping[str, Any]], *, store: str | None, model: str
 ) -> "Answer":
-    """Answer the last of the messages from a store, or from those of the alias that `model` names."""
+    """Answer the last of the messages from a store, or from those of the alias that `model` names.
+
+    A model that writes words of its own may answer without documents.
+    """
     from services.answering import FileSearch
     from services.answering import ask as ask_engine
     from services.storage.tables import DEFAULT_PROJECT
 
     name = services.settings.default if model == "default" else model
     alias = services.settings.aliases.get(name)
-    if store is None and not (alias and alias.vector_stores):
+    bound = store is not None or bool(alias and alias.vector_stores)
+    if not bound and not services.router.resolve(DEFAULT_PROJECT, model).generative:
         raise click.UsageError("Name the documents with --store, or an alias that binds some with --model.")
     search = None
     if store is not None:

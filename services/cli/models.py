@@ -1,4 +1,4 @@
-"""`loam models`: what can answer; those of hosted engines are added here."""
+"""`loam models`: what can answer; hosted and local ones are added here, tuned ones removed."""
 
 from dataclasses import asdict
 from typing import Any
@@ -30,23 +30,27 @@ def list_(session: Session, as_json: bool) -> None:
     if as_json:
         print_json([asdict(model) for model in found])
         return
-    print_table(("ID", "KIND", "ENGINE", "STANDS FOR"), [(one.id, one.kind, one.engine, one.parent) for one in found])
+    print_table(("ID", "KIND", "ENGINE", "PARENT"), [(one.id, one.kind, one.engine, one.parent) for one in found])
 
 
 @models.command()
 @click.argument("model_id", metavar="ID")
-@click.option("--engine", required=True, type=click.Choice(["groq", "openai"]), help="What serves it.")
-@click.option("--source", required=True, help="Its name at the engine.")
+@click.option("--engine", required=True, type=click.Choice(["groq", "openai", "local"]), help="What serves it.")
+@click.option("--source", required=True, help="Its name at the engine; of a local model a directory or a hub id.")
 @click.option("--base-url", help="Base URL of the API, where it is not the engine's own.")
 @click.option("--api-key-env", metavar="VARIABLE", help="The variable that holds its key.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), help="Seconds that it may stay silent.")
+@click.option("--quantization", type=click.Choice(["nf4", "none"]), help="How the weights of a local model are held.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="What a local model computes in.")
 @pass_session
 def add(session: Session, /, model_id: str, engine: str, source: str, **options: Any) -> None:
-    """Add a hosted model under a name of your own."""
+    """Add a model under a name of your own."""
+    from services.models import local_source
     from services.storage.models import add_model
     from services.storage.tables import DEFAULT_PROJECT
 
     given = {name: value for name, value in options.items() if value is not None}
+    source = local_source(source) if engine == "local" else source
     with session.services() as services:
         taken = services.router.taken()
         with services.database.write() as database:
@@ -58,12 +62,14 @@ def add(session: Session, /, model_id: str, engine: str, source: str, **options:
 @click.argument("model_id", metavar="ID")
 @pass_session
 def remove(session: Session, model_id: str) -> None:
-    """Remove a model that was added."""
-    from services.errors import NotFound
+    """Remove a model that was added, or one that was tuned here, with its files."""
+    from services.removal import remove_tuned
     from services.storage.models import remove_model
     from services.storage.tables import DEFAULT_PROJECT
 
-    with session.services() as services, services.database.write() as database:
-        if not remove_model(database, DEFAULT_PROJECT, model_id):
-            raise NotFound(f"No model {model_id!r} was added. 'loam models list' shows those there are.")
+    with session.services() as services:
+        with services.database.write() as database:
+            added = remove_model(database, DEFAULT_PROJECT, model_id)
+        if not added:
+            remove_tuned(services, DEFAULT_PROJECT, model_id)
     click.echo(f"Removed {model_id}.")

@@ -28,7 +28,10 @@ GROQ: Final = _BOTH | _names(
     "citation_options compound_custom disable_tool_validation documents exclude_domains include_domains "
     "include_reasoning reasoning_format search_settings"
 )
-SERVERS: Final = _names("chat_template_kwargs min_p repetition_penalty top_k")
+SERVERS: Final = _names(
+    "add_generation_prompt chat_template_kwargs continue_final_message min_p prompt_logprobs repetition_penalty "
+    "return_token_ids top_k"
+)
 """What vLLM, llama.cpp and their like take beside OpenAI's."""
 
 HARMLESS: Final = _names(

@@ -1,29 +1,36 @@
 """From the model that a request names to the engine that answers.
 
 A name is looked for among: `default`, loam's own engines, the models and aliases of `loam.yaml`, the
-models added by `loam models add`, and, where Groq is on, `groq/` before any of Groq's own names.
-`loam.yaml` wins over what was added.
+models added by `loam models add`, those tuned here, and, where Groq is on, `groq/` before any of Groq's
+own names. `loam.yaml` wins over what was added. Names are looked up anew each time: a tuned model
+answers from the moment it is registered.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from services.engines.engine import Engine
 from services.errors import BadRequest, NotFound
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
 from services.storage.models import added_settings, find_model, list_models
+from services.storage.tables import TunedModelRow
+from services.storage.tuned_models import find_tuned_model, list_tuned_models
 
 if TYPE_CHECKING:
+    from services.engines.local.models import LocalModels
+    from services.engines.local.wanted import WantedModel
     from services.engines.pool import ClientPool
 
 DEFAULT = "default"
 EXTRACTIVE = "extractive"
 GROQ_PREFIX = "groq/"
 
-Kind: TypeAlias = Literal["engine", "model", "alias", "embedder"]
+Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "full", "reward"]
+"""What a model is; the last three are the kinds of tuned models, of which an embedder is another."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +48,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A model as `/v1/models` lists it; `parent` is the model that an alias stands for."""
+    """A model as `/v1/models` lists it; `parent` is what an alias stands for, or what a model was tuned from."""
 
     id: str
     kind: Kind
@@ -53,10 +60,13 @@ class ServedModel:
 class Router:
     """Knows every model. Hosted engines share its pool of connections; `aclose` closes them."""
 
-    def __init__(self, settings: Settings, database: Database, extractive: Engine) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, extractive: Engine, local_models: "Callable[[], LocalModels]"
+    ) -> None:
         self._settings = settings
         self._database = database
         self._extractive = extractive
+        self._local_models = local_models
         self._declared = {model.id: model for model in settings.models}
         self._pool: ClientPool | None = None
         self._started = int(time.time())
@@ -74,11 +84,13 @@ class Router:
     def models(self, project_id: str) -> list[ServedModel]:
         """Give every model that can be named, those of loam first."""
         with self._database.read() as session:
-            added = list_models(session, project_id)
+            added, tuned = list_models(session, project_id), list_tuned_models(session, project_id)
         listed = {model.id: model for model in self._configured()}
         for row in added:
             known = ServedModel(id=row.id, kind="model", engine=row.engine, created=row.created_at)
             listed.setdefault(row.id, known)
+        for one in tuned:
+            listed.setdefault(one.id, _served_tuned(one))
         return list(listed.values())
 
     def model(self, project_id: str, model_id: str) -> ServedModel:
@@ -113,7 +125,11 @@ class Router:
             return Route(model_id=model_id, engine=self._extractive, generative=False)
         if model_id == self._settings.embedder_name:
             raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
-        model = self._declared.get(model_id) or self._added(project_id, model_id) or _undeclared(model_id)
+        model = self._declared.get(model_id) or self._added(project_id, model_id)
+        tuned = None if model else self._tuned(project_id, model_id)
+        if tuned is not None:
+            return Route(model_id=model_id, engine=self._local(_wanted_tuned(tuned)), generative=True)
+        model = model or _undeclared(model_id)
         if model is None:
             raise NotFound(
                 f"The model {model_id!r} does not exist: GET /v1/models lists those that do.",
@@ -122,7 +138,8 @@ class Router:
             )
         if model.engine == EXTRACTIVE:
             return Route(model_id=model_id, engine=self._extractive, generative=False)
-        return Route(model_id=model_id, engine=self._hosted(model), generative=True)
+        engine = self._local(_wanted(model)) if model.engine == "local" else self._hosted(model)
+        return Route(model_id=model_id, engine=engine, generative=True)
 
     def _hosted(self, model: ModelSettings) -> Engine:
         # Imported here, so that asking the extractive engine does not wait for an HTTP client to load.
@@ -133,6 +150,16 @@ class Router:
         self._pool = self._pool or ClientPool()
         return Hosted(upstream_of(model, self._settings), self._pool)
 
+    def _local(self, wanted: "WantedModel") -> Engine:
+        # Imported here, so that listing models and asking the extractive engine wait for none of it.
+        from services.engines.local.engine import Local
+
+        return Local(wanted, self._local_models())
+
+    def _tuned(self, project_id: str, model_id: str) -> TunedModelRow | None:
+        with self._database.read() as session:
+            return find_tuned_model(session, project_id, model_id)
+
     def _added(self, project_id: str, model_id: str) -> ModelSettings | None:
         with self._database.read() as session:
             row = find_model(session, project_id, model_id)
@@ -142,3 +169,28 @@ class Router:
 def _undeclared(model_id: str) -> ModelSettings | None:
     source = model_id.removeprefix(GROQ_PREFIX)
     return ModelSettings(id=model_id, engine="groq", source=source) if source not in ("", model_id) else None
+
+
+def _wanted(model: ModelSettings) -> "WantedModel":
+    from finetune.model import Base
+    from services.engines.local.wanted import WantedModel
+    from services.models import directory_of
+
+    folder = directory_of(model.source)
+    base = Base(source=str(folder) if folder else model.source)
+    return WantedModel(id=model.id, base=base, quantization=model.quantization or "none", dtype=model.dtype)
+
+
+def _wanted_tuned(row: TunedModelRow) -> "WantedModel":
+    from finetune.adapter import Manifest
+    from services.engines.local.wanted import wanted_tuned
+
+    does = {"reward": "scores answers", "embedder": "makes embeddings"}.get(row.kind)
+    if does is not None:
+        raise BadRequest(f"The model {row.id!r} {does}; it cannot chat.", param="model")
+    return wanted_tuned(row.id, Path(row.folder), Manifest(**row.manifest))
+
+
+def _served_tuned(row: TunedModelRow) -> ServedModel:
+    kind = cast("Kind", row.kind)
+    return ServedModel(id=row.id, kind=kind, engine="local", created=row.created_at, parent=row.parent)

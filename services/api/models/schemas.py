@@ -1,6 +1,6 @@
 """The wire of `/v1/models`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from openai.types import Model as OpenAIModel
 from pydantic import BaseModel
@@ -9,11 +9,17 @@ from services.engines.router import Kind, ServedModel
 
 
 class Model(OpenAIModel):
-    """A model; `parent` is what an alias stands for."""
+    """A model; `parent` is what an alias stands for, or what a model was tuned from."""
 
     engine: str
     kind: Kind
     parent: str | None
+
+
+class ModelWithManifest(Model):
+    """One model; `manifest` says what a tuned one was made from, and whether it answers as it did in training."""
+
+    manifest: dict[str, Any] | None = None
 
 
 class ModelList(BaseModel):

@@ -3,6 +3,7 @@ from pydantic import SecretStr
 
 from prompts import Templates
 from services.engines.extractive import Extractive
+from services.engines.local.models import LocalModels
 from services.engines.router import Router
 from services.engines.upstreams import upstream_of
 from services.errors import BadRequest, NotFound
@@ -23,7 +24,10 @@ def router(database: Database, settings: Settings, templates: Templates) -> Rout
         "aliases": {"handbook": AliasSettings(model="default"), "loop": AliasSettings(model="handbook")},
         "default": "llama",
     }
-    return Router(settings.model_copy(update=changes), database, Extractive(WordEmbedder, templates))
+    local_models = LocalModels(most_bases=1, most_waiting=1)
+    return Router(
+        settings.model_copy(update=changes), database, Extractive(WordEmbedder, templates), lambda: local_models
+    )
 
 
 def test_default_and_aliases_name_what_answers(router: Router) -> None:

@@ -1,0 +1,122 @@
+"""The local models of a process: each base is loaded once, has a lane of its own, and goes when another needs room."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from services.engines.local.lane import Lane
+from services.engines.local.loaded import Loaded, Speaker
+from services.engines.local.wanted import WantedModel
+from services.engines.local.weights import Weights
+from services.errors import NotReady
+
+FINDERS = 4
+LOOK_AGAIN_S = 0.2
+"""How often one that waits for room looks whether it is still wanted."""
+
+
+class LocalModels:
+    """Making one costs nothing: torch is imported with the first model."""
+
+    def __init__(self, *, most_bases: int, most_waiting: int) -> None:
+        self._most_bases = most_bases
+        self._most_waiting = most_waiting
+        self._places: OrderedDict[Weights, _Place] = OrderedDict()
+        self._folders: dict[Path, _Place] = {}
+        self._changed = threading.Condition()
+        self._loading = threading.Lock()
+        self._room = threading.Lock()
+        self.finders = ThreadPoolExecutor(FINDERS, thread_name_prefix="local-find")
+        """Threads in which weights are looked for, which may take as long as a hub does to give them."""
+
+    def lane(self, wanted: WantedModel, weights: Weights) -> Lane:
+        """Give the lane before a model's base."""
+        with self._changed:
+            place = self._places.setdefault(weights, _Place(weights, Lane(self._most_waiting)))
+            if wanted.folder is not None:
+                self._folders[wanted.folder] = place
+            return place.lane
+
+    @contextmanager
+    def speaking(
+        self, wanted: WantedModel, weights: Weights, is_unwanted: Callable[[], bool] = lambda: False
+    ) -> Iterator[Speaker]:
+        """Give a model to its lane's thread, loaded if need be. Raises ModelUnavailable, ModelMismatch, NotReady."""
+        with self._held(self._places[weights]) as place:
+            if place.loaded is None:
+                with self._loading:
+                    self._make_room(is_unwanted)
+                    place.loaded = Loaded(weights)
+            yield place.loaded.speaker(wanted)
+
+    def discard(self, folder: Path, remove: Callable[[], None]) -> None:
+        """Let a tuned model go, and call `remove` once all who asked it before have been answered."""
+        with self._changed:
+            place = self._folders.pop(folder, None)
+        if place is None:
+            remove()
+        else:
+            place.lane.after_all(lambda: self._discard(place, folder, remove))
+
+    def close(self) -> None:
+        """Give up what runs. The weights go with this object."""
+        self.finders.shutdown(wait=False, cancel_futures=True)
+        with self._changed:
+            places = list(self._places.values())
+        for place in places:
+            place.lane.close()
+            place.loaded = None
+
+    def _discard(self, place: "_Place", folder: Path, remove: Callable[[], None]) -> None:
+        with self._held(place):
+            if place.weights.folder == folder:
+                place.let_go()
+            elif place.loaded is not None:
+                place.loaded.forget(folder)
+        remove()
+
+    @contextmanager
+    def _held(self, place: "_Place") -> Iterator["_Place"]:
+        # Whoever waits for room holds this lock: a lane that is never idle must not outrun it.
+        with self._room, self._changed:
+            place.busy = True
+            self._places.move_to_end(place.weights)
+        try:
+            yield place
+        finally:
+            with self._changed:
+                place.busy = False
+                self._changed.notify_all()
+
+    def _make_room(self, is_unwanted: Callable[[], bool]) -> None:
+        """Let the least recently used base go where there is one too many, once it is idle."""
+        with self._room, self._changed:
+            while len(loaded := self._loaded()) >= self._most_bases:
+                idle = next((place for place in loaded if not place.busy), None)
+                if idle is not None:
+                    idle.let_go()
+                elif is_unwanted():
+                    raise NotReady("The model was given up before there was room for it.")
+                else:
+                    self._changed.wait(LOOK_AGAIN_S)
+
+    def _loaded(self) -> "list[_Place]":
+        return [place for place in self._places.values() if place.loaded is not None]
+
+
+class _Place:
+    """A base, loaded or not, and the lane before it. While it is `busy` its lane's thread is at work with it."""
+
+    def __init__(self, weights: Weights, lane: Lane) -> None:
+        self.weights = weights
+        self.lane = lane
+        self.loaded: Loaded | None = None
+        self.busy = False
+
+    def let_go(self) -> None:
+        loaded, self.loaded = self.loaded, None
+        if loaded is not None:
+            loaded.close()

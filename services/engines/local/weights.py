@@ -1,0 +1,44 @@
+"""Which weights a model needs in memory, so that those that are the same are loaded once."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from finetune.errors import ModelUnavailable
+from finetune.model import Base
+from finetune.source import locate
+from services.engines.local.wanted import WantedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What is loaded once, whoever asks for it: the files in a folder, quantized or not, in a dtype (torch's name)."""
+
+    folder: Path
+    quantization: str
+    dtype: str
+
+
+def find_weights(wanted: WantedModel) -> Weights:
+    """Find a model's weights; those of a hub are fetched if need be. Raises ModelUnavailable."""
+    base = wanted.base
+    folder = Path(base.source) if Path(base.source).is_dir() else _fetched(base.source, base.revision)
+    folder = folder.resolve()
+    return Weights(folder=folder, quantization=wanted.quantization, dtype=wanted.dtype or _own_dtype(folder))
+
+
+@lru_cache(maxsize=64)
+def _fetched(source: str, revision: str | None) -> Path:
+    """Ask a hub once in the life of the process."""
+    return locate(Base(source=source, revision=revision)).folder
+
+
+def _own_dtype(folder: Path) -> str:
+    from transformers import AutoConfig
+
+    try:
+        found = AutoConfig.from_pretrained(folder).get_text_config().dtype
+    except (OSError, ValueError, KeyError) as exc:
+        line = (str(exc).splitlines() or [type(exc).__name__])[0]
+        raise ModelUnavailable(f"The model in {str(folder)!r} cannot be loaded: {line}") from exc
+    return str(found or "float32").removeprefix("torch.")
