@@ -34,6 +34,28 @@ def test_the_api_imports_no_torch() -> None:
     assert imported_by("import services.api.app") & TORCH == set()
 
 
+def test_to_list_find_and_delete_local_models_imports_no_torch(tmp_path: Path) -> None:
+    statement = f"""
+from pathlib import Path
+from services.removal import remove_tuned
+from services.settings import ModelSettings, Settings
+from services.storage.tuned_models import put_tuned_model
+from services.wiring import open_services
+from tests.fakes.tuned import MANIFEST
+
+declared = ModelSettings(id="own", engine="local", source="Qwen/Qwen3-4B", quantization="nf4")
+services = open_services(Settings(home=Path({str(tmp_path)!r}), models=(declared,)))
+with services.database.write() as session:
+    put_tuned_model(session, "default", "ft:a", parent="own", folder=Path("a"), manifest=MANIFEST)
+assert {{"own", "ft:a"}} < {{model.id for model in services.router.models("default")}}
+assert services.router.resolve("default", "own").engine.name == "local"
+assert services.router.resolve("default", "ft:a").generative
+remove_tuned(services, "default", "ft:a")
+services.close()
+"""
+    assert imported_by(statement) & TORCH == set()
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_pin_exactly_and_hold_no_cuda_package(lock: str) -> None:
     lines = [line for line in (ROOT / lock).read_text(encoding="utf-8").splitlines() if not line.startswith("-r ")]
