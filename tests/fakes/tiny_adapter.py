@@ -11,7 +11,14 @@ from tests.fakes.tuned import MANIFEST
 
 
 def tiny_adapter(
-    folder: Path, base: Path, *, seed: int = 1, rank: int = 4, targets: Any = "all-linear", **passport: Any
+    folder: Path,
+    base: Path,
+    *,
+    seed: int = 1,
+    rank: int = 4,
+    targets: Any = "all-linear",
+    dropout: float = 0,
+    **passport: Any,
 ) -> Manifest:
     """Write an adapter that changes what the base says, and give its manifest; `passport` are fields of that."""
     import torch
@@ -19,7 +26,9 @@ def tiny_adapter(
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    config = LoraConfig(task_type="CAUSAL_LM", r=rank, lora_alpha=16 * rank, target_modules=targets)
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=rank, lora_alpha=16 * rank, target_modules=targets, lora_dropout=dropout
+    )
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
     with torch.no_grad():
         for name, weights in model.named_parameters():

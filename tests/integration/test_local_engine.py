@@ -37,8 +37,8 @@ def base(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def adapters(folder: Path, base: Path) -> dict[Path, Manifest]:
-    """Two adapters on one base, of which the second leaves some layers alone."""
-    all_layers = tiny_adapter(folder / "a", base, seed=1)
+    """Two adapters on one base: one was trained with dropout, the other leaves some layers alone."""
+    all_layers = tiny_adapter(folder / "a", base, seed=1, dropout=0.5)
     some_layers = tiny_adapter(folder / "b", base, seed=2, rank=2, targets=["q_proj", "down_proj"])
     return {folder / "a": all_layers, folder / "b": some_layers}
 

@@ -57,6 +57,8 @@ class Adapters:
             self._peft = PeftModel(self._model, config, adapter_name=name)
         else:
             self._peft.add_adapter(name, config)
+        # PEFT makes an adapter ready to be trained, with its dropout at work.
+        self._peft.eval()
 
     def _delete(self, name: str) -> None:
         if self._peft is not None and name in self._peft.peft_config:
