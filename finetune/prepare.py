@@ -13,12 +13,12 @@ from typing import Literal, TypeAlias
 from finetune.check import Report, check
 from finetune.config import Settings, Tuning, settle
 from finetune.errors import TrainingFailed
-from finetune.lengths import TemplateMeter
+from finetune.lengths import Meter, TemplateMeter, TextMeter
 from finetune.model import Base, best_device
 from finetune.plan import Plan
 from finetune.problems import Place, Severity, drawn_together
 from finetune.source import locate
-from finetune.tokenizer import load_tokenizer, longest_input
+from finetune.tokenizer import load_tokenizer, longest_input, longest_text
 
 Part: TypeAlias = Literal["training_file", "validation_file"]
 
@@ -76,11 +76,11 @@ def prepare(preparing: Preparing) -> Prepared:
 
     Raises ModelUnavailable, ChatFormatError, UnreadableFile, TrainingFailed.
     """
-    tokenizer = load_tokenizer(str(locate(preparing.base).folder))
-    limit = _limit(preparing.tuning.max_length, longest_input(tokenizer))
+    meter, longest = _meter(preparing)
+    limit = _limit(preparing.tuning.max_length, longest)
     training, validation = check(
         preparing.training_file,
-        meter=TemplateMeter(tokenizer),
+        meter=meter,
         method=preparing.tuning.method,
         validation=preparing.validation_file,
         limit=limit,
@@ -102,6 +102,15 @@ def prepare(preparing: Preparing) -> Prepared:
         told=tuple(told[:MOST_TOLD]),
         untold=len(told[MOST_TOLD:]),
     )
+
+
+def _meter(preparing: Preparing) -> tuple[Meter, int | None]:
+    """Give what measures examples, and the longest sequence that the model takes."""
+    folder = locate(preparing.base).folder
+    tokenizer = load_tokenizer(str(folder))
+    if preparing.tuning.method == "embedding":
+        return TextMeter(tokenizer), longest_text(folder, tokenizer)
+    return TemplateMeter(tokenizer), longest_input(tokenizer)
 
 
 def _limit(asked: int | None, longest: int | None) -> int | None:

@@ -7,6 +7,8 @@ import click
 
 from services.cli.output import print_json, print_table
 from services.cli.session import json_option
+from services.cli.tune import resume, run
+from services.cli.tuning_jobs import cancel, events, list_, pause
 
 if TYPE_CHECKING:
     from finetune.check import Report
@@ -181,3 +183,7 @@ def _public(report: "Report", tokens_per_s: float | None) -> dict[str, Any]:
         "seconds_per_epoch": _seconds(lengths, tokens_per_s),
         "sample": [{"text": shown.text, "trained": [list(span) for span in shown.spans]} for shown in report.sample],
     }
+
+
+for verb in (run, list_, events, pause, resume, cancel):
+    finetune.add_command(verb)

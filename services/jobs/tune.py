@@ -48,8 +48,11 @@ class Tuned:
 
 
 StartTrainer: TypeAlias = Callable[[TuningJob], Trainer]
-Compare: TypeAlias = Callable[[Tuned], Parity | None]
-"""Holds what a model answers in serving against what it did in training; None where there is nothing to compare."""
+Compare: TypeAlias = Callable[[Tuned, Callable[[], bool]], Parity | None]
+"""Holds what a model answers in serving against what it did in training; None where there is nothing to compare.
+
+What it is given second tells it to break off, which it does by raising Stopped.
+"""
 
 
 class TuneTask:
@@ -155,9 +158,9 @@ class TuneTask:
             outcome = trainer.outcome()
         finally:
             trainer.kill()
-        return self._settle(claim, outcome)
+        return self._settle(claim, outcome, stopped)
 
-    def _settle(self, claim: Claim, outcome: Outcome) -> Finished:
+    def _settle(self, claim: Claim, outcome: Outcome, stopped: Callable[[], bool]) -> Finished:
         if outcome.stopped is not None or outcome.folder is None or outcome.manifest is None:
             return self._stopped(claim, outcome.stopped)
         with claim.write() as (session, row):
@@ -168,7 +171,7 @@ class TuneTask:
                 manifest=outcome.manifest,
             )
             _register(session, row, tuned)
-        parity = self._parity(claim, tuned)
+        parity = self._parity(claim, tuned, stopped)
         if parity is not None:
             tuned = replace(tuned, manifest=replace(tuned.manifest, parity=parity.public()))
             tuned.manifest.write(tuned.folder)
@@ -182,10 +185,17 @@ class TuneTask:
             # The pause was taken back while the trainer followed it.
             return put_back(session, self, claim.job)
 
-    def _parity(self, claim: Claim, tuned: Tuned) -> Parity | None:
+    def _parity(self, claim: Claim, tuned: Tuned, stopped: Callable[[], bool]) -> Parity | None:
         """A comparison that cannot be made says nothing of the model: it is told, and the job goes on."""
+
+        def broken_off() -> bool:
+            claim.read()
+            return stopped()
+
         try:
-            parity = self._compare(tuned)
+            parity = self._compare(tuned, broken_off)
+        except (Stopped, ClaimLost):
+            raise
         except Exception as exc:
             log.exception("parity_failed job_id=%s model=%s", claim.job.id, tuned.model_id)
             said = str(exc) if isinstance(exc, FinetuneError) else type(exc).__name__

@@ -125,7 +125,7 @@ def use_fakes(
     """Let a service check and train with fakes, and compare nothing."""
     services.start_preparing = lambda preparing, _folder: prepare(preparing)
     services.start_trainer = train
-    services.compare = lambda _tuned: None
+    services.compare = lambda _tuned, _stopped: None
 
 
 def put_training_file(services: Services, content: bytes | None = None, *, purpose: str = PURPOSE) -> str:

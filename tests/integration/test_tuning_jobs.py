@@ -560,7 +560,7 @@ def test_failed_job_whose_files_are_gone_cannot_resume(services: Services) -> No
 def test_parity_is_kept_with_the_job_the_model_and_its_folder(services: Services) -> None:
     compared: list[Tuned] = []
 
-    def compare(tuned: Tuned) -> Parity:
+    def compare(tuned: Tuned, _stopped: Callable[[], bool]) -> Parity:
         compared.append(tuned)
         assert tuned.model_id in models(services)
         return PARITY
@@ -578,7 +578,7 @@ def test_parity_is_kept_with_the_job_the_model_and_its_folder(services: Services
 
 
 def test_comparison_that_fails_is_told_and_fails_no_job(services: Services) -> None:
-    def compare(_tuned: Tuned) -> None:
+    def compare(_tuned: Tuned, _stopped: Callable[[], bool]) -> None:
         raise TrainingFailed("Serving does not answer.")
 
     use_fakes(services)
@@ -587,6 +587,18 @@ def test_comparison_that_fails_is_told_and_fails_no_job(services: Services) -> N
     run(services)
     assert job(services, job_id).status == "succeeded"
     assert "Serving could not be compared with training: Serving does not answer." in messages(services, job_id)
+
+
+def test_comparison_is_broken_off_by_a_cancel(services: Services) -> None:
+    def compare(_tuned: Tuned, stopped: Callable[[], bool]) -> None:
+        change(services, job_id, "cancel")
+        stopped()
+
+    use_fakes(services)
+    services.compare = compare
+    job_id = create_job(services)
+    run(services)
+    assert job(services, job_id).status == "cancelled"
 
 
 def test_job_kept_for_one_worker_is_done_by_it_alone(services: Services) -> None:

@@ -66,6 +66,7 @@ class WantedMethod(WireRequest):
     dpo: PreferenceOptions | None = None
     kto: PreferenceOptions | None = None
     reward: Options | None = None
+    embedding: Options | None = None
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "WantedMethod":
