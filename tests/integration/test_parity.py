@@ -1,24 +1,35 @@
 """A tiny model with an adapter: what its trainer records, held against servings that are right, or wrong in one way."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
-from finetune.config import Lora
+from finetune.adapter import Manifest, base_hash, tokenizer_hash
+from finetune.config import Lora, Quantization
 from finetune.lora import attach
 from finetune.model import Base, load_model
-from finetune.parity import Parity, compare
+from finetune.parity import Parity
 from finetune.parity_record import Rows, record
 from finetune.tokenizer import load_tokenizer
 from finetune.tokens import Encoder
-from finetune.trace import Trace, read_traces
+from finetune.trace import Trace, read_traces, write_traces
 from finetune.types import Example, Preference, Supervised, ToolCall, Turn, Unpaired
-from tests.fakes.plain_serving import PlainServing
+from prompts import chat_format
+from prompts.chat_format import template_hash
+from services.parity import prove
+from services.storage.tables import DEFAULT_PROJECT
+from services.storage.tuned_models import put_tuned_model
+from services.wiring import Services
+from tests.fakes.tiny_adapter import passport_of
 from tests.fakes.tiny_model import tiny_model
 
+Proved: TypeAlias = Callable[..., Parity]
+
+MODEL = "ft:tiny:default::1"
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}}
 
 
@@ -58,14 +69,19 @@ CALLING = Supervised(
 
 @dataclass(frozen=True)
 class Trained:
+    """A base, the folder of an adapter over it, and what its trainer recorded."""
+
     base: Path
     adapter: Path
-    traces: list[Trace]
+    record: Path
+
+    @property
+    def traces(self) -> list[Trace]:
+        return read_traces(self.record)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A base whose template writes a BOS token, an adapter that changes what it says, and what was recorded."""
     return trained_in(tmp_path_factory.mktemp("trained"), [*CHATS, CALLING])
 
 
@@ -73,23 +89,25 @@ def trained_in(
     folder: Path,
     examples: Sequence[Example],
     *,
-    quantization: Any = "none",
+    quantization: Quantization = "none",
     template: str | None = None,
     **options: Any,
 ) -> Trained:
+    """Make a base whose template writes a BOS token, and an adapter as it is when its training ends; record them."""
     base = tiny_model(folder / "base", template="qwen3")
     tokenizer = load_tokenizer(str(base))
     tokenizer.chat_template = "{{ bos_token }}" + (template or tokenizer.chat_template)
     tokenizer.save_pretrained(base)
     adapted = adapted_model(base, quantization, seed=1)
     adapted.save_pretrained(folder / "adapter")
+    passport_of(folder / "adapter", base, kind="adapter", quantization=quantization)
     encoder = Encoder(tokenizer, limit=options.get("max_length"))
     rows = Rows(examples=examples, rows=[encoder.row(example) for example in examples])
     record(adapted, tokenizer, collator(examples[0]), folder / "parity.jsonl", training=rows, **options)
-    return Trained(base, folder / "adapter", read_traces(folder / "parity.jsonl"))
+    return Trained(base, folder / "adapter", folder / "parity.jsonl")
 
 
-def adapted_model(base: Path, quantization: Any, *, seed: int) -> Any:
+def adapted_model(base: Path, quantization: Quantization, *, seed: int) -> Any:
     import torch
 
     loaded = load_model(Base(source=str(base)), quantization=quantization, device="cpu")
@@ -102,48 +120,63 @@ def adapted_model(base: Path, quantization: Any, *, seed: int) -> Any:
 
 
 def collator(example: Example) -> Any:
+    """Lay rows out as trainers do."""
+    from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    pad = DataCollatorForLanguageModeling(pad_token_id=0)
+    from finetune.dpo import PairCollator
 
-    def of_pairs(rows: list[Any]) -> Any:
-        import torch
+    kinds = {
+        Supervised: DataCollatorForLanguageModeling(pad_token_id=0),
+        Preference: PairCollator(pad=0),
+        Unpaired: DataCollatorForUnpairedPreference(pad_token_id=0),
+    }
+    return kinds[type(example)]
 
-        sides = [{"input_ids": row[f"{side}_ids"]} for side in ("chosen", "rejected") for row in rows]
-        masks = [torch.tensor(row[f"{side}_mask"]) for side in ("chosen", "rejected") for row in rows]
-        padded = torch.nn.utils.rnn.pad_sequence(masks, batch_first=True)
-        return {**{key: value for key, value in pad(sides).items() if key != "labels"}, "completion_mask": padded}
 
-    def of_unpaired(rows: list[Any]) -> Any:
-        import torch
+@pytest.fixture
+def proved(services: Services, tmp_path: Path) -> Callable[..., Parity]:
+    """Serve a trained model, changed or not, by the local engine over HTTP, and hold it against the record.
 
-        batch = pad([{"input_ids": row["prompt_ids"] + row["completion_ids"]} for row in rows])
-        masks = [[False] * len(row["prompt_ids"]) + row["completion_mask"] for row in rows]
-        return {"input_ids": batch["input_ids"], "completion_mask": torch.tensor(masks)}
+    The manifest is always that of what is served, so that only parity can tell.
+    """
 
-    return {Supervised: pad, Preference: of_pairs, Unpaired: of_unpaired}[type(example)]
+    def run(
+        trained: Trained, *, sequences: int = 2, adapter: Any = None, tokenizer: Any = None, **passport: Any
+    ) -> Parity:
+        folder, few = tmp_path / "served", tmp_path / "few.jsonl"
+        shutil.copytree(trained.adapter, folder)
+        manifest = replace(Manifest.read(folder), **passport)
+        if adapter is not None:
+            adapter.save_pretrained(folder)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(folder)
+            template = template_hash(tokenizer.chat_template)
+            manifest = replace(manifest, tokenizer_sha256=tokenizer_hash(tokenizer), template_sha256=template)
+        manifest.write(folder)
+        with services.database.write() as session:
+            put_tuned_model(session, DEFAULT_PROJECT, MODEL, parent="tiny", folder=folder, manifest=manifest)
+        write_traces(few, trained.traces[:sequences])
+        return prove(services, DEFAULT_PROJECT, MODEL, few)
+
+    return run
 
 
 def codes(parity: Parity) -> list[str]:
     return [reason.code for reason in parity.reasons]
 
 
-def other_adapter(trained: Trained, folder: Path) -> Path:
-    adapted_model(trained.base, "none", seed=2).save_pretrained(folder)
-    return folder
-
-
-def without_bos(base: Path) -> Any:
-    """The tokenizer after someone took its BOS token for a useless one."""
-    tokenizer = load_tokenizer(str(base))
-    tokenizer.bos_token = None
+def tokenizer_with(trained: Trained, change: Callable[[str], str]) -> Any:
+    """The tokenizer with another chat template."""
+    tokenizer = load_tokenizer(str(trained.base))
+    tokenizer.chat_template = change(tokenizer.chat_template)
     return tokenizer
 
 
-def test_serving_what_was_trained_passes(trained: Trained) -> None:
-    parity = compare(trained.traces, PlainServing(trained.base, trained.adapter))
+def test_serving_what_was_trained_passes(trained: Trained, proved: Proved) -> None:
+    parity = proved(trained, sequences=8)
     assert parity.passed, parity.sentence()
-    assert (parity.sequences, parity.identical, parity.greedy_agreement) == (8, 8, 1.0)
+    assert (parity.engine, parity.sequences, parity.identical, parity.greedy_agreement) == ("local", 8, 8, 1.0)
     assert parity.mean_logprob_difference is not None
     assert parity.mean_logprob_difference < 1e-5
 
@@ -158,86 +191,102 @@ def test_what_is_recorded_is_the_collators_own(trained: Trained) -> None:
     assert trained.traces[2].mask == [label >= 0 for label in row["labels"]]
 
 
-def test_a_template_that_writes_one_line_break_more_is_caught(trained: Trained) -> None:
-    template = load_tokenizer(str(trained.base)).chat_template.replace("<|im_start|>", "<|im_start|>\n")
-    parity = compare(trained.traces, PlainServing(trained.base, trained.adapter, template=template))
+def test_a_template_that_writes_one_line_break_more_is_caught(trained: Trained, proved: Proved) -> None:
+    changed = tokenizer_with(trained, lambda template: template.replace("<|im_start|>", "<|im_start|>\n"))
+    parity = proved(trained, tokenizer=changed)
     assert codes(parity) == ["chat_template"]
     assert r"<|im_start|>\n" in parity.reasons[0].text
 
 
-def test_a_lost_bos_token_is_caught(trained: Trained) -> None:
-    serving = PlainServing(trained.base, trained.adapter, tokenizer=without_bos(trained.base))
-    assert codes(compare(trained.traces, serving)) == ["bos"]
+def test_a_lost_bos_token_is_caught(trained: Trained, proved: Proved) -> None:
+    tokenizer = load_tokenizer(str(trained.base))
+    tokenizer.bos_token = None
+    assert codes(proved(trained, tokenizer=tokenizer)) == ["bos"]
 
 
-def test_a_second_bos_token_is_caught(trained: Trained) -> None:
-    template = "{{ bos_token }}" + load_tokenizer(str(trained.base)).chat_template
-    parity = compare(trained.traces, PlainServing(trained.base, trained.adapter, template=template))
-    assert codes(parity) == ["bos"]
+def test_a_second_bos_token_is_caught(trained: Trained, proved: Proved) -> None:
+    changed = tokenizer_with(trained, lambda template: "{{ bos_token }}" + template)
+    assert codes(proved(trained, tokenizer=changed)) == ["bos"]
 
 
-def test_roles_that_are_named_otherwise_are_caught(trained: Trained) -> None:
-    parity = compare(trained.traces, PlainServing(trained.base, trained.adapter, roles={"developer": "user"}))
+def test_roles_that_are_mapped_otherwise_are_caught(
+    trained: Trained, proved: Proved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mapped(message: dict[str, Any], _template: str) -> dict[str, Any]:
+        return {**message, "role": "user" if message["role"] == "developer" else message["role"]}
+
+    monkeypatch.setattr(chat_format, "_as_known", mapped)
+    parity = proved(trained)
     assert codes(parity) == ["roles"]
     assert "served '<s><|im_start|>user" in parity.reasons[0].text
 
 
-def test_another_adapter_is_caught(trained: Trained, tmp_path: Path) -> None:
-    serving = PlainServing(trained.base, other_adapter(trained, tmp_path))
-    assert codes(compare(trained.traces, serving)) == ["weights"]
+def test_a_role_that_the_template_leaves_out_is_caught(trained: Trained, proved: Proved) -> None:
+    changed = tokenizer_with(trained, lambda template: template.replace("role == 'system'", "role == 'nobody'"))
+    parity = proved(trained, tokenizer=changed)
+    assert codes(parity) == ["roles"]
+    assert "Message 0, of the role 'developer', is left out." in parity.reasons[0].text
 
 
-def test_a_missing_adapter_is_caught(trained: Trained) -> None:
-    assert codes(compare(trained.traces, PlainServing(trained.base))) == ["adapter"]
+def test_another_adapter_is_caught(trained: Trained, proved: Proved) -> None:
+    assert codes(proved(trained, adapter=adapted_model(trained.base, "none", seed=2))) == ["weights"]
 
 
-def test_another_dtype_is_caught(trained: Trained) -> None:
-    assert codes(compare(trained.traces, PlainServing(trained.base, trained.adapter, dtype="bfloat16"))) == ["dtype"]
+def test_an_adapter_that_does_nothing_is_caught(trained: Trained, proved: Proved) -> None:
+    loaded = load_model(Base(source=str(trained.base)), quantization="none", device="cpu")
+    assert codes(proved(trained, adapter=attach(loaded, Lora(r=4)))) == ["adapter"]
 
 
-def test_another_base_is_caught(trained: Trained, tmp_path: Path) -> None:
-    tokenizer = load_tokenizer(str(trained.base))
+def test_another_dtype_is_caught(trained: Trained, proved: Proved) -> None:
+    assert codes(proved(trained, dtype="bfloat16")) == ["dtype"]
+
+
+def test_another_base_is_caught(trained: Trained, proved: Proved, tmp_path: Path) -> None:
     other = tiny_model(tmp_path / "other", seed=5)
-    parity = compare(trained.traces, PlainServing(other, trained.adapter, tokenizer=tokenizer))
-    assert codes(parity) == ["weights"]
+    assert codes(proved(trained, base=str(other), base_sha256=base_hash(other))) == ["weights"]
 
 
-def test_an_nf4_base_is_served_as_such_or_caught(tmp_path: Path) -> None:
+def test_an_nf4_base_is_served_as_such(tmp_path: Path, proved: Proved) -> None:
+    assert proved(trained_in(tmp_path, CHATS, quantization="nf4", count=2)).passed
+
+
+def test_an_adapter_over_nf4_on_a_plain_base_is_caught(tmp_path: Path, proved: Proved) -> None:
     found = trained_in(tmp_path, CHATS, quantization="nf4", count=2)
-    assert compare(found.traces, PlainServing(found.base, found.adapter, quantization="nf4")).passed
-    assert codes(compare(found.traces, PlainServing(found.base, found.adapter))) == ["dtype"]
+    parity = proved(found, quantization="none")
+    assert codes(parity) == ["dtype"]
+    assert "over an NF4 base" in parity.reasons[0].text
 
 
-def test_pairs_are_recorded_chosen_first(tmp_path: Path) -> None:
+def test_pairs_are_recorded_chosen_first(tmp_path: Path, proved: Proved) -> None:
     asked = (Turn(role="user", content="Two and two?"),)
     pair = Preference(prompt=asked, chosen=(answer("Four, and never five."),), rejected=(answer("Five."),))
     found = trained_in(tmp_path, [pair] * 3, count=2)
     assert [trace.messages[-1]["content"] for trace in found.traces] == ["Four, and never five.", "Five."] * 2
     assert [trace.continuation is None for trace in found.traces] == [False, True] * 2
-    assert compare(found.traces, PlainServing(found.base, found.adapter)).passed
+    assert proved(found).passed
 
 
-def test_calls_of_tools_are_replayed_as_a_client_sends_them(tmp_path: Path) -> None:
+def test_calls_of_tools_are_replayed_as_a_client_sends_them(tmp_path: Path, proved: Proved) -> None:
     found = trained_in(tmp_path, [CALLING], template=TOOLS)
     call = found.traces[0].messages[1]["tool_calls"][0]["function"]
     assert call == {"name": "add", "arguments": '{"b": 1, "a": 2}'}
-    assert compare(found.traces, PlainServing(found.base, found.adapter)).passed
+    assert proved(found).passed
 
 
-def test_unpaired_examples_are_recorded(tmp_path: Path) -> None:
+def test_unpaired_examples_are_recorded(tmp_path: Path, proved: Proved) -> None:
     asked = (Turn(role="user", content="Two and two?"),)
     found = trained_in(tmp_path, [Unpaired(prompt=asked, completion=(answer("Four."),), label=True)] * 2)
     assert len(found.traces) == 2
-    assert compare(found.traces, PlainServing(found.base, found.adapter)).passed
+    assert proved(found).passed
 
 
-def test_sequences_that_lost_their_end_are_recorded_only_for_want_of_others(tmp_path: Path) -> None:
+def test_sequences_that_lost_their_end_are_recorded_only_for_want_of_others(tmp_path: Path, proved: Proved) -> None:
     short = Supervised(messages=(Turn(role="user", content="Hi"), answer("It is.")))
     found = trained_in(tmp_path / "some", [*CHATS[:5], short], count=1, max_length=100)
     assert [(trace.index, trace.cut) for trace in found.traces] == [(5, False)]
     cut = trained_in(tmp_path / "all", CHATS, count=1, max_length=100)
     assert [(len(trace.token_ids), trace.cut) for trace in cut.traces] == [(100, True)]
-    assert compare(cut.traces, PlainServing(cut.base, cut.adapter)).passed
+    assert proved(cut).passed
 
 
 def test_the_validation_file_is_recorded_too(trained: Trained, tmp_path: Path) -> None:
