@@ -1,7 +1,8 @@
-"""The embedder that the settings name, loaded at once or beside other work."""
+"""Embedders opened as the settings say: the one that they name, at once or beside other work, and tuned ones."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from services.settings import Settings
@@ -15,6 +16,13 @@ def load_embedder(settings: Settings) -> "Embedder":
     from rag.embed import open_embedder
 
     return open_embedder(settings.embedder, cache_dir=settings.cache, threads=settings.embedder_threads, download=True)
+
+
+def open_tuned(settings: Settings, folder: Path, name: str) -> "Embedder":
+    """Give the tuned embedder in a folder, under its model's name. Raises EmbedderUnavailable."""
+    from rag.embed import open_embedder
+
+    return open_embedder(str(folder), cache_dir=settings.cache, threads=settings.embedder_threads, name=name)
 
 
 def begin_loading(settings: Settings) -> Callable[[], "Embedder"]:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +10,12 @@ from rag.index import StoreIndex
 from rag.ports import Embedder
 from rag.retrieve import SearchOptions, retrieve
 from rag.types import Hit
+from services.embedders import Embedders
 from services.errors import NotFound
-from services.storage.chunks import SqlChunkSource
+from services.storage.chunks import SqlChunkSource, StoreMoved
 from services.storage.database import Database
 from services.storage.tables import VectorStoreRow
-from services.storage.vector_stores import find_store, is_expired, note_activity, require_embedder
+from services.storage.vector_stores import find_store, is_expired, note_activity
 
 ACTIVITY_RESOLUTION_S = 60
 
@@ -22,11 +23,11 @@ ACTIVITY_RESOLUTION_S = 60
 class Searching:
     """Search over the stores of a project; any number of threads may use it."""
 
-    def __init__(self, database: Database, embedder: Callable[[], Embedder], indexes: Path) -> None:
+    def __init__(self, database: Database, embedders: Embedders, indexes: Path) -> None:
         self._database = database
-        self._embedder = embedder
+        self._embedders = embedders
         self._folder = indexes
-        self._indexes: dict[str, StoreIndex] = {}
+        self._indexes: dict[tuple[str, str], StoreIndex] = {}
 
     def search(
         self,
@@ -46,15 +47,19 @@ class Searching:
 
     def forget(self, store_id: str) -> None:
         """Remove the index of a store that is no more."""
-        self._indexes.pop(store_id, None)
+        self._drop(store_id)
         shutil.rmtree(self._folder / store_id, ignore_errors=True)
 
     def _of_one(self, project_id: str, store_id: str, query: str | Sequence[str], options: SearchOptions) -> list[Hit]:
-        store = self._searchable(project_id, store_id)
-        embedder = self._embedder()
-        require_embedder(store.embedder, embedder)
-        source = SqlChunkSource(self._database, store_id)
-        return retrieve(query, index=self._index(store_id, embedder), source=source, embedder=embedder, options=options)
+        while True:
+            store = self._searchable(project_id, store_id)
+            embedder = self._embedders.named(project_id, store.embedder)
+            source = SqlChunkSource(self._database, store_id, made_with=store.embedder)
+            index = self._index(store_id, embedder)
+            try:
+                return retrieve(query, index=index, source=source, embedder=embedder, options=options)
+            except StoreMoved:
+                self._drop(store_id)
 
     def _searchable(self, project_id: str, store_id: str) -> VectorStoreRow:
         now = int(time.time())
@@ -70,6 +75,13 @@ class Searching:
         return store
 
     def _index(self, store_id: str, embedder: Embedder) -> StoreIndex:
+        if (store_id, embedder.id) not in self._indexes:
+            self._drop(store_id)
         # setdefault is atomic: two threads that come first together share one.
         index = StoreIndex(self._folder / store_id, embedder_id=embedder.id, dimensions=embedder.dimensions)
-        return self._indexes.setdefault(store_id, index)
+        return self._indexes.setdefault((store_id, embedder.id), index)
+
+    def _drop(self, store_id: str) -> None:
+        """Let go of a store's indexes in memory; those that are searched at this moment live until that is done."""
+        for key in [key for key in self._indexes if key[0] == store_id]:
+            self._indexes.pop(key, None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prompts import Templates
 from services import embedding
+from services.embedders import Embedders
 from services.settings import Settings
 from services.storage.blobs import Blobs
 from services.storage.database import Database
@@ -51,10 +52,14 @@ class Services:
         return "embedder" in self.__dict__
 
     @cached_property
+    def embedders(self) -> Embedders:
+        return Embedders(self.database, lambda: self.embedder, partial(embedding.open_tuned, self.settings))
+
+    @cached_property
     def searching(self) -> "Searching":
         from services.search import Searching
 
-        return Searching(self.database, lambda: self.embedder, self.settings.indexes_dir)
+        return Searching(self.database, self.embedders, self.settings.indexes_dir)
 
     @cached_property
     def ingestion(self) -> "Ingestion":
@@ -119,7 +124,7 @@ class Services:
             seconds=math.ceil(self.settings.parse_timeout_s),
             memory_bytes=self.settings.parse_memory_bytes,
         )
-        task = IngestTask(self.database, self.blobs, lambda: self.embedder, limits)
+        task = IngestTask(self.database, self.blobs, self.embedders, limits)
         return Worker(self.database, [task], self.ingestion.bell)
 
     def new_tuning_worker(self) -> "Worker":

@@ -2,8 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from services.cli.output import print_json
+from services.cli.progress import progress_bar
 from services.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from services.ingestion import Added
     from services.storage.overview import DocumentOverview
     from services.wiring import Services
@@ -71,7 +69,7 @@ def _ingest(services: "Services", paths: Sequence[Path], store: str) -> Summary:
     with services.database.read() as database:
         before = {document.file_id for document in document_overviews(database, store_id) if document.chunks}
     worker = services.new_worker()
-    with _progress() as progress:
+    with progress_bar() as progress:
         adding = services.ingestion.add_paths(DEFAULT_PROJECT, store_id, walk(paths), owner=worker.owner)
         added = list(progress.track(adding, description="Looking"))
         jobs = [one.job_id for one in added if one.job_id is not None]
@@ -91,18 +89,6 @@ def _made(services: "Services", store: str) -> str:
         row = find_store_by_name(database, DEFAULT_PROJECT, store)
         row = row or create_store(database, DEFAULT_PROJECT, name=store, embedder=services.settings.embedder)
         return row.id
-
-
-@contextmanager
-def _progress() -> Iterator["Progress"]:
-    """A bar on stderr, which is gone when it is done; nothing where nobody sees it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield progress
 
 
 def _summed(

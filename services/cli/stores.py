@@ -5,12 +5,13 @@ from dataclasses import asdict
 import click
 
 from services.cli.output import moment, print_json, print_table, size
+from services.cli.progress import progress_bar
 from services.cli.session import Session, json_option, named_store, pass_session
 
 
 @click.group()
 def stores() -> None:
-    """List, show, create and delete vector stores."""
+    """List, show, create, move and delete vector stores."""
 
 
 @stores.command("list")
@@ -73,6 +74,40 @@ def create(session: Session, store: str, as_json: bool) -> None:
         print_json({"id": made.id, "name": made.name})
         return
     click.echo(made.id)
+
+
+@stores.command()
+@click.argument("store", metavar="NAME")
+@click.option("--embedder", required=True, metavar="ID", help="An embedder of 'loam models list'.")
+@json_option
+@pass_session
+def move(session: Session, store: str, embedder: str, as_json: bool) -> None:
+    """Make a store's vectors anew with another embedder. It is searched as it was until all are made."""
+    from services.embedders import listed_embedder
+    from services.moving import move_store
+    from services.storage.tables import DEFAULT_PROJECT
+
+    with session.services() as services:
+        with services.database.read() as database:
+            row = named_store(database, store)
+        target = listed_embedder(services, DEFAULT_PROJECT, embedder)
+        name = services.settings.embedder if embedder == services.settings.embedder_name else embedder
+        with progress_bar() as progress:
+            task = progress.add_task("Embedding", total=None)
+            moved = move_store(
+                services.database,
+                DEFAULT_PROJECT,
+                row.id,
+                target,
+                name=name,
+                tell=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    if as_json:
+        print_json({"id": row.id, "embedder": name, **asdict(moved)})
+        return
+    click.echo(
+        f"{row.name or row.id} is searched with {name}: {moved.windows} pieces, {moved.embedded} of them embedded."
+    )
 
 
 @stores.command()

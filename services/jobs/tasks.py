@@ -12,17 +12,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from rag.chunk import AUTO, ChunkingStrategy
-from rag.errors import RagError
+from rag.errors import EmbedderMismatch, RagError
 from rag.ingest import Ingested, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
+from services.embedders import Embedders
 from services.jobs import queue
 from services.jobs.job import INGEST, MAX_ATTEMPTS, Finished, Job, Stopped
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.documents import VectorsGone, fail_document, store_version
 from services.storage.tables import DocumentRow, FileRow, JobState, VectorStoreRow
-from services.storage.vector_stores import require_embedder
 from services.storage.vectors import SqlVectorCache
 
 BATCH_FILES = 64
@@ -57,18 +57,23 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
-    """The bytes and the strategy that a version of a document is made of."""
+    """What a version of a document is made of: the bytes, the strategy, and the embedder that its store names."""
 
     filename: str
     sha256: str
     strategy: ChunkingStrategy
+    made_with: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     job: Job
     version: _Version
-    made_with: str
+
+    @property
+    def alike(self) -> tuple[str, str]:
+        """What is embedded together: the project and the embedder."""
+        return self.job.project_id, self.version.made_with
 
 
 _Outcome: TypeAlias = Ingested[_Work] | Rejected[_Work]
@@ -80,17 +85,22 @@ class IngestTask:
     kind = INGEST
     batch = BATCH_FILES
 
-    def __init__(self, database: Database, blobs: Blobs, embedder: Callable[[], Embedder], limits: ParseLimits) -> None:
+    def __init__(self, database: Database, blobs: Blobs, embedders: Embedders, limits: ParseLimits) -> None:
         self._database = database
         self._blobs = blobs
-        self._embedder = embedder
+        self._embedders = embedders
         self._limits = limits
 
     def run(self, jobs: Sequence[Job], stopped: Callable[[], bool], report: Report) -> None:
-        embedder = self._embedder()
-        by_project = sorted(jobs, key=lambda job: (job.project_id, job.seq))
-        for project_id, mine in groupby(by_project, key=lambda job: job.project_id):
-            self._run_project(project_id, list(mine), embedder, stopped, report)
+        works = sorted(self._works(jobs, report), key=lambda work: (*work.alike, work.job.seq))
+        for (project_id, made_with), alike in groupby(works, key=lambda work: work.alike):
+            mine = list(alike)
+            try:
+                embedder = self._embedders.named(project_id, made_with)
+            except EmbedderMismatch as exc:
+                self._settle([Rejected(ref=work, error=exc) for work in mine], 0, report)
+            else:
+                self._run_alike(project_id, mine, embedder, stopped, report)
 
     def failed(self, session: Session, job: Job, code: str, error: str) -> None:
         fail_document(session, int(job.subject), code, error)
@@ -98,66 +108,64 @@ class IngestTask:
     def waiting(self, session: Session, job: Job, error: str | None) -> None:
         """A document in progress says so already."""
 
-    def _run_project(
-        self, project_id: str, jobs: Sequence[Job], embedder: Embedder, stopped: Callable[[], bool], report: Report
+    def _run_alike(
+        self, project_id: str, works: Sequence[_Work], embedder: Embedder, stopped: Callable[[], bool], report: Report
     ) -> None:
         done: list[_Outcome] = []
+        vector_bytes = embedder.dimensions * FLOAT_BYTES
 
         def checkpoint() -> None:
             if stopped():
                 raise Stopped
 
         def sources() -> Iterator[Source[_Work]]:
-            for work in self._works(jobs, report):
+            for work in works:
                 # `ingest` asks for another file when it has handed over all that it finished.
-                self._settle(done, embedder, report)
+                self._settle(done, vector_bytes, report)
                 checkpoint()
                 if self._is_held(work.job):
-                    yield self._source(work, embedder)
+                    yield self._source(work)
 
         cache = SqlVectorCache(self._database, project_id)
         reading = partial(parse, limits=self._limits, checkpoint=checkpoint)
         for outcome in ingest(sources(), parse=reading, embedder=embedder, cache=cache, checkpoint=checkpoint):
             done.append(outcome)
-        self._settle(done, embedder, report)
+        self._settle(done, vector_bytes, report)
 
     def _works(self, jobs: Sequence[Job], report: Report) -> Iterable[_Work]:
         works = []
         with self._database.read() as session:
             for job in jobs:
                 found = _current(session, job)
-                works.append(None if found is None else _Work(job=job, version=found[1], made_with=found[2]))
+                works.append(None if found is None else _Work(job=job, version=found[1]))
         gone = [job for job, work in zip(jobs, works, strict=True) if work is None]
         if gone:
             self._drop(gone, report)
         return [work for work in works if work is not None]
 
-    def _source(self, work: _Work, embedder: Embedder) -> Source[_Work]:
-        def read() -> bytes:
-            require_embedder(work.made_with, embedder)
-            return self._blobs.read(work.version.sha256)
-
+    def _source(self, work: _Work) -> Source[_Work]:
+        read = partial(self._blobs.read, work.version.sha256)
         return Source(ref=work, filename=work.version.filename, read=read, strategy=work.version.strategy)
 
     def _is_held(self, job: Job) -> bool:
         with self._database.read() as session:
             return queue.holds(session, job)
 
-    def _settle(self, done: list[_Outcome], embedder: Embedder, report: Report) -> None:
+    def _settle(self, done: list[_Outcome], vector_bytes: int, report: Report) -> None:
         """Write what is finished, each document whole, and one commit for all."""
         if not done:
             return
         with self._database.write() as session:
-            finished = [self._settle_one(session, outcome, embedder) for outcome in done]
+            finished = [self._settle_one(session, outcome, vector_bytes) for outcome in done]
         done.clear()
         for each in finished:
             report(each)
 
-    def _settle_one(self, session: Session, outcome: _Outcome, embedder: Embedder) -> Finished:
+    def _settle_one(self, session: Session, outcome: _Outcome, vector_bytes: int) -> Finished:
         job = outcome.ref.job
         try:
             with session.begin_nested():
-                return self._put_away(session, outcome, embedder)
+                return self._put_away(session, outcome, vector_bytes)
         except VectorsGone:
             queue.release(session, job)
             return Finished(job_id=job.id, state=JobState.QUEUED)
@@ -167,21 +175,20 @@ class IngestTask:
             log.exception("document_not_stored job_id=%s", job.id)
             return try_again_or_fail(session, self, job, f"It could not be stored ({type(exc).__name__}).")
 
-    def _put_away(self, session: Session, outcome: _Outcome, embedder: Embedder) -> Finished:
+    def _put_away(self, session: Session, outcome: _Outcome, vector_bytes: int) -> Finished:
         job = outcome.ref.job
         if not queue.holds(session, job):
             return Finished(job_id=job.id, state=JobState.CANCELLED)
         found = _current(session, job)
         if found is None:
             return end(session, job, JobState.CANCELLED)
-        document, version, _ = found
+        document, version = found
         if version != outcome.ref.version:
-            # Other bytes came in while these were read: the last ones are to stay.
+            # Other bytes came in while these were read, or the store was moved: the last ones are to stay.
             queue.release(session, job)
             return Finished(job_id=job.id, state=JobState.QUEUED)
         if isinstance(outcome, Rejected):
             return self._reject(session, job, outcome.error)
-        vector_bytes = embedder.dimensions * FLOAT_BYTES
         store_version(session, document, outcome, sha256=version.sha256, vector_bytes=vector_bytes)
         return end(session, job, JobState.SUCCEEDED, chunks=len(outcome.chunks))
 
@@ -228,8 +235,8 @@ def end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: 
     return Finished(job_id=job.id, state=state, chunks=chunks, error=error)
 
 
-def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, str] | None:
-    """Give a job's document with what its next version is to be made of, and its store's embedder."""
+def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version] | None:
+    """Give a job's document with what its next version is to be made of."""
     row = session.execute(
         select(DocumentRow, FileRow.sha256, VectorStoreRow.embedder)
         .join(FileRow, FileRow.id == DocumentRow.file_id)
@@ -240,4 +247,4 @@ def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, str] | 
         return None
     document, sha256, made_with = row
     strategy = ChunkingStrategy(**document.chunking) if document.chunking else AUTO
-    return document, _Version(filename=document.filename, sha256=sha256, strategy=strategy), made_with
+    return document, _Version(filename=document.filename, sha256=sha256, strategy=strategy, made_with=made_with)

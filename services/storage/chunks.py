@@ -16,7 +16,7 @@ from services.storage.tables import ChunkRow, DocumentRow, DocumentTextRow, Vect
 
 ROWS_PAGE = 500
 
-_REVISION = select(VectorStoreRow.revision).where(VectorStoreRow.id == bindparam("store_id"))
+_STORE = select(VectorStoreRow.revision, VectorStoreRow.embedder).where(VectorStoreRow.id == bindparam("store_id"))
 _CHUNK_IDS = select(ChunkRow.id).where(ChunkRow.store_id == bindparam("store_id")).order_by(ChunkRow.id)
 _WITH_DOCUMENTS = (
     select(ChunkRow.id, DocumentRow.filename, DocumentTextRow.title, ChunkRow.heading_path, ChunkRow.text)
@@ -36,16 +36,25 @@ _VECTORS = (
 )
 
 
-class SqlChunkSource:
-    """The searchable chunks of one store (`rag.ports.ChunkSource`); each call sees what is committed then."""
+class StoreMoved(Exception):
+    """A store's vectors are another embedder's by now. Ask again what it is made with."""
 
-    def __init__(self, database: Database, store_id: str) -> None:
+
+class SqlChunkSource:
+    """The searchable chunks of one store (`rag.ports.ChunkSource`); each call sees what is committed then.
+
+    `made_with` names the embedder whose vectors are wanted; None takes those that there are. `revision` and `rows`
+    raise StoreMoved once the store is made with another, so that no index ever holds the vectors of two.
+    """
+
+    def __init__(self, database: Database, store_id: str, *, made_with: str | None = None) -> None:
         self._database = database
         self._store_id = store_id
+        self._made_with = made_with
 
     def revision(self) -> int:
         with self._database.engine.connect() as connection:
-            return int(connection.execute(_REVISION, {"store_id": self._store_id}).scalar() or 0)
+            return self._revision(connection)
 
     def chunk_ids(self) -> NDArray[np.int64]:
         with self._database.engine.connect() as connection:
@@ -72,7 +81,16 @@ class SqlChunkSource:
         with self._database.engine.connect() as connection:
             return np.array(connection.execute(statement.order_by(ChunkRow.id)).scalars().all(), dtype=np.int64)
 
+    def _revision(self, connection: Connection) -> int:
+        store = connection.execute(_STORE, {"store_id": self._store_id}).one_or_none()
+        if store is None:
+            return 0
+        if self._made_with is not None and store.embedder != self._made_with:
+            raise StoreMoved
+        return int(store.revision)
+
     def _page(self, connection: Connection, ids: Sequence[int]) -> list[IndexRow]:
+        self._revision(connection)
         found = connection.execute(_VECTORS, {"ids": ids})
         vectors = {
             chunk_id: np.stack([decode_vector(row.vector) for row in windows])

@@ -8,18 +8,14 @@ import numpy as np
 
 from rag.ports import Embedder, Vectors
 from services.api.embeddings.schemas import EmbeddingRequest, Input
+from services.embedders import listed_embedder
 from services.errors import BadRequest
 from services.wiring import Services
 
 
 def embed(services: Services, project_id: str, asked: EmbeddingRequest) -> dict[str, Any]:
     """Give the embeddings in the order of the input. Raises BadRequest, NotFound."""
-    if asked.model != services.settings.embedder_name:
-        services.router.resolve(project_id, asked.model)
-        raise BadRequest(
-            f"The model {asked.model!r} makes no embeddings: {services.settings.embedder_name!r} does.", param="model"
-        )
-    embedder = services.embedder
+    embedder = listed_embedder(services, project_id, asked.model)
     dimensions = asked.dimensions or embedder.dimensions
     if dimensions > embedder.dimensions:
         raise BadRequest(

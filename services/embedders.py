@@ -1,0 +1,68 @@
+"""The embedders of one running loam: the one that the settings name, and those that were tuned."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.errors import EmbedderMismatch
+from services.errors import BadRequest
+from services.storage.database import Database
+from services.storage.models import TUNED_PREFIX
+from services.storage.tuned_models import find_tuned_model
+from services.storage.vector_stores import require_embedder
+
+if TYPE_CHECKING:
+    from rag.ports import Embedder
+    from services.wiring import Services
+
+EMBEDDER = "embedder"
+"""The kind of a model that makes embeddings."""
+
+
+class Embedders:
+    """Gives embedders by name. Each is opened when it is first asked for, and kept."""
+
+    def __init__(
+        self,
+        database: Database,
+        default: "Callable[[], Embedder]",
+        open_folder: "Callable[[Path, str], Embedder]",
+    ) -> None:
+        """`open_folder` opens a tuned one from its folder, under its name."""
+        self._database = database
+        self._default = default
+        self._open_folder = open_folder
+        self._opened: dict[Path, Embedder] = {}
+        self._opening = threading.Lock()
+
+    def named(self, project_id: str, name: str) -> "Embedder":
+        """Give the embedder that a store names. Raises EmbedderMismatch for another, EmbedderUnavailable."""
+        if not name.startswith(TUNED_PREFIX):
+            default = self._default()
+            require_embedder(name, default)
+            return default
+        folder = self._folder(project_id, name)
+        if folder is None:
+            raise EmbedderMismatch(
+                f"There is no tuned embedder {name!r}.", hint="'loam models list' shows those there are."
+            )
+        with self._opening:
+            if folder not in self._opened:
+                self._opened[folder] = self._open_folder(folder, name)
+            return self._opened[folder]
+
+    def _folder(self, project_id: str, name: str) -> Path | None:
+        with self._database.read() as session:
+            row = find_tuned_model(session, project_id, name)
+        return Path(row.folder) if row is not None and row.kind == EMBEDDER else None
+
+
+def listed_embedder(services: "Services", project_id: str, model: str) -> "Embedder":
+    """Give the embedder that is listed among the models under that name. Raises NotFound, BadRequest."""
+    own = services.settings.embedder_name
+    if model == own:
+        return services.embedder
+    if services.router.model(project_id, model).kind != EMBEDDER:
+        raise BadRequest(f"The model {model!r} makes no embeddings: {own!r} does.", param="model")
+    return services.embedders.named(project_id, model)
