@@ -1,6 +1,7 @@
 """The local engine over tiny real models: what it writes is what transformers writes, and only that."""
 
 import asyncio
+import gc
 import json
 import logging
 import shutil
@@ -12,12 +13,11 @@ from typing import Any
 import pytest
 
 from finetune.adapter import Manifest
-from finetune.model import Base, load_model
 from finetune.tokenizer import load_tokenizer
-from prompts.chat_format import render, template_of
 from services.engines.local.models import LocalModels
 from services.errors import BadRequest, NotReady
 from tests.fakes.local import QUESTION, Asking, request
+from tests.fakes.plain import Plain
 from tests.fakes.tiny_adapter import tiny_adapter, tiny_tuned_whole
 from tests.fakes.tiny_model import tiny_model
 
@@ -48,38 +48,6 @@ def asking() -> Iterator[Asking]:
     models = LocalModels(most_bases=3, most_waiting=8)
     yield Asking(models)
     models.close()
-
-
-class Plain:
-    """transformers and PEFT by themselves."""
-
-    def __init__(self, base: Path, adapter: Path | None = None, *, quantization: Any = "none") -> None:
-        self.tokenizer = load_tokenizer(str(base))
-        self.model: Any = load_model(Base(source=str(base)), quantization=quantization, device="cpu")
-        if adapter is not None:
-            from peft import PeftModel
-
-            self.model = PeftModel.from_pretrained(self.model, adapter).eval()
-
-    def prompt(self, *messages: dict[str, Any], prompt: bool = True) -> list[int]:
-        rendered = render(messages or (QUESTION,), (), template_of(self.tokenizer), self.tokenizer, prompt=prompt)
-        return rendered.token_ids
-
-    def generated(self, **options: Any) -> list[int]:
-        import torch
-
-        ids = torch.tensor([self.prompt()])
-        mask = torch.ones_like(ids)
-        options = {"max_new_tokens": 12, "do_sample": False} | options
-        whole = self.model.generate(input_ids=ids, attention_mask=mask, **options)
-        return list(map(int, whole[0, ids.shape[1] :]))
-
-    def logprobs(self, ids: list[int]) -> Any:
-        """Give what a forward pass says of each place, float32 [n, vocabulary]."""
-        import torch
-
-        with torch.inference_mode():
-            return self.model(input_ids=torch.tensor([ids])).logits[0].float().log_softmax(-1)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
@@ -313,6 +281,22 @@ def test_a_client_that_goes_frees_the_model(asking: Asking, base: Path) -> None:
         return list(answer["choices"][0]["token_ids"])
 
     assert asyncio.run(main()) == Plain(base).generated()
+
+
+def test_a_base_that_makes_room_leaves_nothing_behind(base: Path, folder: Path) -> None:
+    def alive() -> int:
+        return sum(type(one).__name__ == "Qwen3ForCausalLM" for one in gc.get_objects())
+
+    other = tiny_model(folder / "other", family="qwen3")
+    gc.collect()
+    before = alive()
+    asking = Asking(LocalModels(most_bases=1, most_waiting=1))
+    asking.ids(asking.base(other))
+    assert alive() == before + 1
+    asking.ids(asking.base(base))
+
+    assert alive() == before
+    asking.models.close()
 
 
 @pytest.mark.parametrize("changed", ["base_sha256", "template_sha256", "tokenizer_sha256"])
