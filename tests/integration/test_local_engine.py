@@ -315,11 +315,14 @@ def test_a_model_that_is_not_what_its_passport_says_is_never_served(
 
 def test_a_base_that_was_trained_on_since_is_noticed(asking: Asking, folder: Path) -> None:
     base = tiny_model(folder / "moving", seed=6)
-    manifest = tiny_adapter(folder / "on-moving", base)
+    tuned = asking.tuned(folder / "on-moving", tiny_adapter(folder / "on-moving", base))
+    asking.chat(tuned)
     tiny_model(base, seed=7)
 
     with pytest.raises(Exception, match="its base differ"):
-        asking.chat(asking.tuned(folder / "on-moving", manifest))
+        asking.chat(tuned)
+    anew = asking.tuned(folder / "anew", tiny_adapter(folder / "anew", base))
+    assert asking.ids(anew) == Plain(base, folder / "anew").generated()
 
 
 def test_an_adapter_that_does_not_fit_is_refused_and_the_next_one_works(
@@ -342,9 +345,10 @@ def test_a_model_that_cannot_be_loaded_says_why(asking: Asking, folder: Path, ad
     empty = folder / "empty"
     empty.mkdir()
     gone = folder / "gone"
-    manifest = next(iter(adapters.values()))
+    kept, manifest = next(iter(adapters.items()))
+    engines = [asking.base(empty), asking.base("no-such/model"), asking.tuned(gone, manifest)]
 
-    for engine in (asking.base(empty), asking.base("no-such/model"), asking.tuned(gone, manifest)):
+    for engine in (*engines, asking.tuned(kept, replace(manifest, base=str(gone)))):
         with pytest.raises(NotReady) as refused:
             asking.chat(engine)
         assert refused.value.code == "model_unavailable"

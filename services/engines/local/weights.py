@@ -12,19 +12,37 @@ from services.engines.local.wanted import WantedModel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weights:
-    """What is loaded once, whoever asks for it: the files in a folder, quantized or not, in a dtype (torch's name)."""
+    """What is loaded once, whoever asks for it: the files in a folder, quantized or not, in a dtype (torch's name).
+
+    `changed_ns` is when the newest of the files was written: those of another training are other weights.
+    """
 
     folder: Path
     quantization: str
     dtype: str
+    changed_ns: int = 0
 
 
 def find_weights(wanted: WantedModel) -> Weights:
     """Find a model's weights; those of a hub are fetched if need be. Raises ModelUnavailable."""
-    base = wanted.base
-    folder = Path(base.source) if Path(base.source).is_dir() else _fetched(base.source, base.revision)
-    folder = folder.resolve()
-    return Weights(folder=folder, quantization=wanted.quantization, dtype=wanted.dtype or _own_dtype(folder))
+    folder = _folder(wanted.base).resolve()
+    return Weights(
+        folder=folder,
+        quantization=wanted.quantization,
+        dtype=wanted.dtype or _own_dtype(folder),
+        changed_ns=max((path.stat().st_mtime_ns for path in folder.glob("*.safetensors")), default=0),
+    )
+
+
+def _folder(base: Base) -> Path:
+    folder = Path(base.source)
+    if folder.is_dir():
+        return folder
+    if folder.is_absolute():
+        raise ModelUnavailable(
+            f"There is no directory {base.source!r}, where the model's weights are to be.", hint="Bring it back."
+        )
+    return _fetched(base.source, base.revision)
 
 
 @lru_cache(maxsize=64)
