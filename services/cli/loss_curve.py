@@ -9,8 +9,8 @@ SIZE_INCHES = (8, 4.5)
 DOTS_PER_INCH = 120
 
 
-def draw(metrics: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> bool:
-    """Draw the losses of each step into a PNG file; False where there are none."""
+def draw(metrics: Iterable[Mapping[str, Any]], path: Path, *, title: str, unit: str | None) -> bool:
+    """Draw the losses of each step, in a unit if they have one, into a PNG file; False where there are none."""
     rows = list(metrics)
     found = {name: points for name in LINES if (points := [(row["step"], row[name]) for row in rows if name in row])}
     if not found:
@@ -26,7 +26,7 @@ def draw(metrics: Iterable[Mapping[str, Any]], path: Path, *, title: str) -> boo
         axes.plot(*zip(*points, strict=True), mark, label=label, markersize=3, linewidth=1.2)
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("loss (nats per token)")
+    axes.set_ylabel(f"loss ({unit})" if unit else "loss")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)

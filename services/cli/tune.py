@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from services.wiring import Services
 
 CURVE = "loss.png"
+UNITS = {"supervised": "nats per token"}
+"""What a method's loss is measured in, where that means something."""
+
 LOOK_S = 0.2
 FILES = ("training_file", "validation_file")
 
@@ -159,7 +162,8 @@ def _conclude(services: "Services", row: "TuningRow", *, as_json: bool) -> None:
 
     curve = folder_of(services.settings.tuning_dir, row) / CURVE
     with services.database.read() as database:
-        drawn = draw(metrics_of(database, row), curve, title=model_name(row))
+        unit = UNITS.get(row.tuning["method"])
+        drawn = draw(metrics_of(database, row), curve, title=model_name(row), unit=unit)
     if as_json:
         print_json({**public(row), "loss_curve": str(curve) if drawn else None})
         return

@@ -13,13 +13,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from starlette.testclient import TestClient
 
+from finetune.config import Tuning
+from finetune.errors import TrainingFailed
+from finetune.prepare import Preparing
 from services.api.app import create_app
 from services.settings import Settings
 from services.wiring import open_services
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.trainer import FakePreparation, create_job, use_fakes
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec" / "openapi.yaml"
 EXAMPLES = 20
+REFUSED, NEVER_CHECKED = 1, 2
 
 Ids = dict[str, str]
 
@@ -29,6 +34,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     home = tmp_path_factory.mktemp("wire") / "home"
     services = open_services(Settings(home=home, embedder=WordEmbedder.name, allowed_hosts=("testserver",)))
     services.embedder = WordEmbedder()
+    use_fakes(services, prepare=by_seed)
     with TestClient(create_app(services)) as client:
         yield client
 
@@ -45,7 +51,27 @@ def ids(client: TestClient) -> Ids:
     while client.get(f"/v1/vector_stores/{store}/file_batches/{batch}").json()["status"] == "in_progress":
         time.sleep(0.05)
     upload = client.post("/v1/uploads", json=UPLOAD).json()["id"]
-    return {"file": file, "failing": failing, "store": store, "batch": batch, "upload": upload}
+    return {"file": file, "failing": failing, "store": store, "batch": batch, "upload": upload, **tuned(client)}
+
+
+def tuned(client: TestClient) -> Ids:
+    """A fine-tuning job that has succeeded, one that has failed, and one whose files are being checked."""
+    services = client.app.state.services  # type: ignore[attr-defined]
+    ids = {
+        "tuned": create_job(services, metadata={"team": "soil"}),
+        "refused": create_job(services, tuning=Tuning(seed=REFUSED)),
+        "checked": create_job(services, tuning=Tuning(seed=NEVER_CHECKED)),
+    }
+    for name, status in {"tuned": "succeeded", "refused": "failed"}.items():
+        while client.get(f"/v1/fine_tuning/jobs/{ids[name]}").json()["status"] != status:
+            time.sleep(0.05)
+    return ids
+
+
+def by_seed(preparing: Preparing) -> FakePreparation:
+    """A check of files whose end the job's seed says."""
+    error = TrainingFailed("Broken.") if preparing.tuning.seed == REFUSED else None
+    return FakePreparation(preparing, error, asked=10**9 if preparing.tuning.seed == NEVER_CHECKED else 0)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +91,8 @@ def _open(node: Any) -> Any:
     if not isinstance(node, dict):
         return str(node) if isinstance(node, date) else node
     kept = {key: _open(value) for key, value in node.items() if (key, value) != ("additionalProperties", False)}
+    if kept.get("exclusiveMinimum") is True:  # As JSON Schema had it before 2019.
+        kept["exclusiveMinimum"] = kept.pop("minimum")
     if kept.pop("nullable", None) is True:
         return {"anyOf": [kept, {"type": "null"}]}
     return kept
@@ -92,6 +120,13 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("DeleteFileResponse", "DELETE", "/files/{failing}", {}),
     ("DeleteVectorStoreResponse", "DELETE", "/vector_stores/{store}", {}),
     ("ListModelsResponse", "GET", "/models", {}),
+    ("FineTuningJob", "GET", "/fine_tuning/jobs/{tuned}", {}),
+    ("FineTuningJob", "GET", "/fine_tuning/jobs/{refused}", {}),
+    ("FineTuningJob", "GET", "/fine_tuning/jobs/{checked}", {}),
+    ("FineTuningJob", "POST", "/fine_tuning/jobs/{checked}/cancel", {}),
+    ("ListPaginatedFineTuningJobsResponse", "GET", "/fine_tuning/jobs?metadata[team]=soil", {}),
+    ("ListFineTuningJobEventsResponse", "GET", "/fine_tuning/jobs/{tuned}/events", {}),
+    ("ListFineTuningJobCheckpointsResponse", "GET", "/fine_tuning/jobs/{tuned}/checkpoints", {}),
     ("ErrorResponse", "GET", "/files/file-none", {}),
 ]
 

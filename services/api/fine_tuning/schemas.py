@@ -50,6 +50,7 @@ def job_object(row: TuningRow) -> FineTuningJob:
     """Give the wire form of a job. What was left to loam is `auto` or null until the files have been checked."""
     hyperparameters = _hyperparameters(row)
     method = str(row.tuning["method"])
+    known = row.tuning | (row.settings or {})
     return FineTuningJob(
         id=row.id,
         object="fine_tuning.job",
@@ -74,7 +75,7 @@ def job_object(row: TuningRow) -> FineTuningJob:
         user_provided_suffix=row.suffix,
         plan=row.plan,
         parity=row.parity,
-        **{name: (row.settings or row.tuning)[name] for name in EXTRAS},
+        **{name: known[name] for name in EXTRAS},
     )
 
 
