@@ -74,3 +74,7 @@ class DoesNotFit(FinetuneError):
         super().__init__(message, hint=hint)
         self.needed_bytes = needed_bytes
         self.remedies = remedies
+
+
+class InvalidRecipe(FinetuneError):
+    """A recipe cannot be read, or says what no recipe can say; each problem is a line."""

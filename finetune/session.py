@@ -10,7 +10,7 @@ from finetune import dpo, kto, reward, sft
 from finetune.adapter import Manifest
 from finetune.assemble import assemble
 from finetune.checkpoints import newest, step_of, whole
-from finetune.events import Checkpoint, EventSink, ShouldStop, Stop
+from finetune.events import Checkpoint, EventSink, Message, ShouldStop, Stop
 from finetune.job import CHECKPOINTS, TuningJob
 from finetune.material import Material
 from finetune.parts import Parts
@@ -55,6 +55,8 @@ class Session:
 
     def train(self) -> Stop | None:
         """Train to the end, or say why it was not reached."""
+        if self._checkpoint:
+            self._sink(Message(text=f"Going on from the checkpoint of step {step_of(self._checkpoint)}."))
         for checkpoint in whole(self.trainer.checkpoints):
             # A crash may have come between a checkpoint and the word of it.
             metrics = Manifest.read(checkpoint).metrics
@@ -79,7 +81,8 @@ class Session:
     def _kind(self) -> str:
         if self._job.settings.method == "reward":
             return "reward"
-        return "adapter" if hasattr(self.model, "peft_config") else "full"
+        # Not `self.model`: unwrapping takes autocast off, and the training goes on.
+        return "adapter" if hasattr(self.trainer.model, "peft_config") else "full"
 
     @property
     def model(self) -> Any:
