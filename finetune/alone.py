@@ -12,13 +12,17 @@ WAIT_S = 30.0
 
 
 @contextmanager
-def alone(folder: Path, *, wait_s: float = WAIT_S) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold a job's folder, which is made if need be. Raises TrainingFailed if another process holds it."""
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
     try:
-        with FileLock(folder / ".lock", timeout=wait_s):
-            yield
+        lock.acquire(timeout=WAIT_S)
     except Timeout as exc:
         raise TrainingFailed(
             f"Another trainer is at work in {str(folder)!r}.", code="busy", hint="Wait for its end, or end it."
         ) from exc
+    try:
+        yield
+    finally:
+        lock.release()

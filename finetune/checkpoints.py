@@ -45,14 +45,17 @@ def newest(folder: Path) -> Path | None:
 
 @contextmanager
 def writing(target: Path) -> Iterator[Path]:
-    """Give an empty folder to fill, which becomes `target`, not there before, at the end."""
+    """Give an empty folder to fill, which becomes `target`, not there before, at the end. If that fails, it goes."""
     new = target.parent / NEW
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    yield new
-    for path in [*new.rglob("*"), new]:
-        sync(path)
-    new.rename(target)
+    try:
+        yield new
+        for path in [*new.rglob("*"), new]:
+            sync(path)
+        new.rename(target)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
     sync(target.parent)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.config import Settings
+from finetune.errors import TrainingFailed
 from finetune.plan import Plan
 from finetune.precision import Precision
 from finetune.schedule import Schedule
@@ -51,9 +52,14 @@ def training_arguments(
     schedule: Schedule,
     folder: Path,
     device: str,
+    name: str | None = None,
     report_to: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """Give what all methods share. Logging, evaluating and saving are steered by `finetune.progress` alone."""
+    """Give what all methods share. Logging, evaluating and saving are steered by `finetune.progress` alone.
+
+    Raises TrainingFailed if one of transformers' integrations in `report_to` is not installed.
+    """
+    _check_integrations(report_to)
     return {
         "output_dir": str(folder),
         "per_device_train_batch_size": plan.micro_batch if plan else settings.batch_size,
@@ -78,4 +84,19 @@ def training_arguments(
         "logging_nan_inf_filter": False,
         "disable_tqdm": True,
         "report_to": list(report_to) or "none",
+        "run_name": name,
     }
+
+
+def _check_integrations(names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    from transformers.integrations import get_available_reporting_integrations
+
+    missing = [name for name in names if name not in get_available_reporting_integrations()]
+    if missing:
+        raise TrainingFailed(
+            f"The job is to be told to {missing[0]}, which is not installed.",
+            code="not_installed",
+            hint=f"Install it (pip install {missing[0]}), or leave the integration out.",
+        )

@@ -12,6 +12,12 @@ from tests.fakes.tuning_jobs import Told, job_of, plan_of, teachable_model, writ
 CHATS = {f"what is {number}?": f"it is {'four ' * number}." for number in range(10)}
 
 
+@pytest.fixture(autouse=True)
+def without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded for parity takes longer than a tiny training, and is proved elsewhere."""
+    monkeypatch.setattr("finetune.result.record", lambda *_, **__: 0)
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return teachable_model(tmp_path_factory.mktemp("base") / "model")

@@ -50,6 +50,12 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
     return ground
 
 
+@pytest.fixture(autouse=True)
+def without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded for parity takes longer than a tiny training, and is proved elsewhere."""
+    monkeypatch.setattr("finetune.result.record", lambda *_, **__: 0)
+
+
 class Asking:
     """Asks for a stop when a callback of the trainer comes for the n-th time after a step was told."""
 
