@@ -191,10 +191,12 @@ class _Recorder:
         while len(token_ids) < CONTINUED_TOKENS and not ends.intersection(token_ids[-1:]):
             output = self._model(input_ids=given, past_key_values=cache, use_cache=True, logits_to_keep=1)
             cache = output.past_key_values
-            likeliest = output.logits[0, -1].float().topk(2)
-            token_ids.append(int(likeliest.indices[0]))
-            margins.append(float(likeliest.values[0] - likeliest.values[1]))
-            given = likeliest.indices[:1][None]
+            logits = output.logits[0, -1].float()
+            # Of equals, which 16 bits make often, `topk` takes another one than `argmax` and so than serving.
+            token_ids.append(int(logits.argmax()))
+            first, second = logits.topk(2).values
+            margins.append(float(first - second))
+            given = torch.tensor([token_ids[-1:]], device=self._device)
         return token_ids, margins
 
     def _ends(self) -> set[int]:

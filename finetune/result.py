@@ -27,7 +27,7 @@ def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
     """Write down what the model makes of some examples, for parity, then the model, and drop what is of no more use."""
     precision, model = material.precision, session.model
     if not hasattr(model, "peft_config"):
-        # Not `model.to`: it rounds buffers as well, such as the frequencies of rotary positions, which serving does not.
+        # Not `model.to`: it rounds buffers too, such as the frequencies of rotary positions, which serving does not.
         for weights in model.parameters():
             weights.data = weights.data.to(precision.result)
     if job.settings.method != "reward":

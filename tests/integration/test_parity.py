@@ -1,5 +1,6 @@
 """A tiny model with an adapter: what its trainer records, held against servings that are right, or wrong in one way."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -9,14 +10,16 @@ from typing import Any, TypeAlias
 import pytest
 
 from finetune.adapter import Manifest, base_hash, tokenizer_hash
-from finetune.config import Lora, Quantization
+from finetune.config import Lora, Quantization, Tuning, settle
+from finetune.job import TuningJob
 from finetune.lora import attach
 from finetune.model import Base, load_model
 from finetune.parity import Parity
 from finetune.parity_record import Rows, record
+from finetune.run import tune
 from finetune.tokenizer import load_tokenizer
 from finetune.tokens import Encoder
-from finetune.trace import Trace, read_traces, write_traces
+from finetune.trace import TRACES, Trace, read_traces, write_traces
 from finetune.types import Example, Preference, Supervised, ToolCall, Turn, Unpaired
 from prompts import chat_format
 from prompts.chat_format import template_hash
@@ -255,6 +258,32 @@ def test_an_adapter_over_nf4_on_a_plain_base_is_caught(tmp_path: Path, proved: P
     parity = proved(found, quantization="none")
     assert codes(parity) == ["dtype"]
     assert "over an NF4 base" in parity.reasons[0].text
+
+
+def test_a_model_that_was_tuned_whole_in_16_bits_is_served_as_it_was_left(services: Services, tmp_path: Path) -> None:
+    training_file = tmp_path / "training.jsonl"
+    asked = [{"role": "user", "content": "Two and two?"}, {"role": "assistant", "content": "It is four."}]
+    training_file.write_text((json.dumps({"messages": asked}) + "\n") * 4)
+    tuning = Tuning(lora=None, quantization="none", checkpoint_steps=1, seed=1)
+    job = TuningJob(
+        base=Base(source=str(tiny_model(tmp_path / "base", dtype="bfloat16"))),
+        settings=settle(tuning, examples=4, longest_input=512),
+        training_file=training_file,
+        folder=tmp_path / "job",
+        device="cpu",
+        name=MODEL,
+    )
+    outcome = tune(job, lambda _event: None, lambda: None)
+    assert outcome.folder is not None
+    assert outcome.manifest is not None
+    with services.database.write() as session:
+        put_tuned_model(
+            session, DEFAULT_PROJECT, MODEL, parent="tiny", folder=outcome.folder, manifest=outcome.manifest
+        )
+    parity = prove(services, DEFAULT_PROJECT, MODEL, job.folder / TRACES)
+    assert (parity.passed, parity.dtype, parity.greedy_agreement) == (True, "bfloat16", 1.0)
+    assert parity.mean_logprob_difference is not None
+    assert parity.mean_logprob_difference < 1e-5
 
 
 def test_pairs_are_recorded_chosen_first(tmp_path: Path, proved: Proved) -> None:
