@@ -66,7 +66,8 @@ class Tuning(_Strict):
     `lora` null tunes every weight, which `quantization` must then leave alone. `max_length` is in tokens; a longer
     sequence loses its end, and the check of the file says which. `packing` puts several sequences in a row of
     `max_length`. `train_on` is what is learned of a supervised example: the assistant's turns, or all of it.
-    `checkpoint_steps` null saves once an epoch and at least every 500 steps.
+    `checkpoint_steps` null saves once an epoch and at least every 500 steps. `negatives_from` names a collection of
+    passages, such as a vector store, among which whoever starts the job finds wrong ones for an embedder's queries.
     """
 
     method: Method = "supervised"
@@ -79,6 +80,7 @@ class Tuning(_Strict):
     neftune_noise_alpha: Annotated[float, Field(gt=0)] | None = None
     train_on: Literal["assistant", "all"] = "assistant"
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    negatives_from: Annotated[str, Field(min_length=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] | None = None
 
     @model_validator(mode="before")
@@ -101,6 +103,8 @@ class Tuning(_Strict):
             raise ValueError(f"beta is for dpo and kto, not for {self.method}")
         if self.method == "embedding" and (self.lora is not None or self.neftune_noise_alpha is not None):
             raise ValueError("an embedder is tuned whole and as it is: leave lora and neftune_noise_alpha out")
+        if self.negatives_from is not None and self.method != "embedding":
+            raise ValueError(f"negatives_from is for embedding, not for {self.method}")
         return self
 
 

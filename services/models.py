@@ -60,6 +60,27 @@ def resolve_base(settings: Settings, database: Database, project_id: str, model:
     return _of_directory(folder, name) if folder is not None else _of_hub(name)
 
 
+def resolve_embedder(
+    settings: Settings, database: Database, project_id: str, model: str, *, over_http: bool
+) -> Tunable:
+    """Find the embedder that a tuning names: the settings' own, a tuned one, a directory, or a hub id.
+
+    Over HTTP a directory is only taken from below the model roots. Raises BadRequest.
+    """
+    with database.read() as session:
+        tuned = find_tuned_model(session, project_id, model)
+    if tuned is not None:
+        if tuned.kind != "embedder":
+            raise _refused(f"The model {model!r} is of the kind {tuned.kind!r}: it makes no embeddings.")
+        manifest = Manifest(**tuned.manifest)
+        return Tunable(base=Base(source=tuned.folder), root=_root(tuned), parent_id=tuned.id, manifest=manifest)
+    if model in (settings.embedder_name, settings.embedder):
+        return Tunable(base=_embedder_base(settings.embedder), root=_short(settings.embedder_name))
+    folder = _allowed_directory(model, settings.model_folders) if over_http else directory_of(model)
+    base = _embedder_base(str(folder) if folder else model)
+    return Tunable(base=base, root=_short(model.rstrip("/").rpartition("/")[2]))
+
+
 def local_source(source: str) -> str:
     """Give the source of a local model as it is kept: a directory in full, so that it is found from anywhere.
 
@@ -89,9 +110,24 @@ def _of_tuned(row: TunedModelRow) -> Tunable:
     base = Base(source=str(folder))
     if row.kind == "adapter":
         base = Base(source=manifest.base, revision=manifest.base_revision, adapter=folder)
-    # ft:{root}:{org}:{suffix}:{id}: the root stays the same however often a model is gone on from.
-    root = row.id.split(":")[1] if row.id.startswith("ft:") else _short(row.parent)
-    return Tunable(base=base, root=root, parent_id=row.id, manifest=manifest)
+    return Tunable(base=base, root=_root(row), parent_id=row.id, manifest=manifest)
+
+
+def _root(row: TunedModelRow) -> str:
+    """ft:{root}:{org}:{suffix}:{id}: the root stays the same however often a model is gone on from."""
+    return row.id.split(":")[1] if row.id.startswith("ft:") else _short(row.parent)
+
+
+def _embedder_base(source: str) -> Base:
+    from rag.embed_source import find_folder
+    from rag.errors import EmbedderUnavailable
+
+    try:
+        return Base(source=str(find_folder(source, download=False)))
+    except EmbedderUnavailable as exc:
+        if "/" in source and not Path(source).is_absolute() and _HUB_ID.fullmatch(source) and _on_hub(source):
+            return Base(source=source)
+        raise _refused(str(exc)) from exc
 
 
 def _of_directory(folder: Path, name: str) -> Tunable:

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from services.errors import BadRequest, Forbidden
 from services.storage.tables import ENDED_TUNINGS, TunedModelRow, TuningRow
 from services.storage.tuned_models import find_tuned_model, models_over, remove_tuned_model
+from services.storage.vector_stores import stores_made_with
 from services.wiring import Services
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ def _check_not_needed(session: Session, row: TunedModelRow) -> None:
     over = models_over(session, Path(row.folder)) if row.kind == "full" else ()
     if over:
         raise _needed(row, f"{over[0].id!r}, which was tuned over it: delete that first")
+    if stores := stores_made_with(session, row.project_id, row.id):
+        name = stores[0].name or stores[0].id
+        raise _needed(row, f"the vector store {name!r}: move it to another embedder first, or delete it")
 
 
 def _needed(row: TunedModelRow, by: str) -> BadRequest:

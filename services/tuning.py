@@ -15,13 +15,20 @@ from services.errors import BadRequest
 from services.ids import FINE_TUNING_JOB, new_id
 from services.jobs import queue
 from services.jobs.job import TUNE, VALIDATE
-from services.models import resolve_base
+from services.models import resolve_base, resolve_embedder
 from services.settings import Settings
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.tables import ENDED_TUNINGS, TuningRow, TuningStatus
 from services.storage.tuning import add_message
-from services.tuning_requests import WantedTuning, inherited, require_file, require_integrations, require_method
+from services.tuning_requests import (
+    WantedTuning,
+    inherited,
+    require_file,
+    require_integrations,
+    require_method,
+    require_negatives,
+)
 
 PAUSE: Final = "pause"
 ID_CHARACTERS = 8
@@ -96,8 +103,10 @@ class TuningJobs:
         if wanted.validation_file is not None:
             validation = require_file(session, project_id, wanted.validation_file, "validation_file")
         require_integrations(wanted.integrations)
-        found = resolve_base(self._settings, self._database, project_id, wanted.model, over_http=over_http)
+        resolve = resolve_embedder if wanted.tuning.method == "embedding" else resolve_base
+        found = resolve(self._settings, self._database, project_id, wanted.model, over_http=over_http)
         tuning = inherited(wanted.tuning, found)
+        require_negatives(session, project_id, tuning.negatives_from)
         require_method(self._blobs.path(training.sha256), tuning.method)
         row = TuningRow(
             id=new_id(FINE_TUNING_JOB),

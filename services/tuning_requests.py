@@ -19,6 +19,7 @@ from services.errors import BadRequest
 from services.models import Tunable
 from services.storage.files import find_file
 from services.storage.tables import FileRow
+from services.storage.vector_stores import find_store_by_name
 
 PURPOSE: Final = "fine-tune"
 
@@ -65,6 +66,16 @@ def require_method(path: Path, method: str) -> None:
             "give a file for this method, or choose the method that learns from this file.",
             param="method",
             code="incompatible_method",
+        )
+
+
+def require_negatives(session: Session, project_id: str, store: str | None) -> None:
+    """Check that there is the vector store that wrong passages are to come from. Raises BadRequest."""
+    if store is not None and find_store_by_name(session, project_id, store) is None:
+        raise BadRequest(
+            f"There is no vector store {store!r} to find negatives in: give the name or the id of one.",
+            param="negatives_from",
+            code="vector_store_not_found",
         )
 
 

@@ -153,9 +153,11 @@ class Services:
 
     def _tune_task(self) -> "TuneTask":
         from services.jobs.tune import TuneTask
+        from services.negatives import supply_negatives
 
         folders, device = self.settings.tuning_dir, self.settings.tuning_device
-        return TuneTask(self.database, self.blobs, folders, self.start_trainer, device, self.compare)
+        supply = partial(supply_negatives, self)
+        return TuneTask(self.database, self.blobs, folders, self.start_trainer, device, supply, self.compare)
 
     def start_upkeep(self, stop: threading.Event) -> threading.Thread:
         """Remove what has expired or was left behind, beside the caller and until `stop` is set."""

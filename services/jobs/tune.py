@@ -48,6 +48,12 @@ class Tuned:
 
 
 StartTrainer: TypeAlias = Callable[[TuningJob], Trainer]
+Supply: TypeAlias = Callable[[TuningRow, TuningJob, Callable[[], bool]], None]
+"""Puts into a job's folder what its trainer cannot fetch by itself. Raises FinetuneError.
+
+What it is given last tells it to break off, which it does by raising Stopped.
+"""
+
 Compare: TypeAlias = Callable[[Tuned, Callable[[], bool]], Parity | None]
 """Holds what a model answers in serving against what it did in training; None where there is nothing to compare.
 
@@ -68,12 +74,14 @@ class TuneTask:
         folders: Path,
         start: StartTrainer,
         device: str | None,
+        supply: Supply,
         compare: Compare,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._folders = folders
         self._start = start
+        self._supply = supply
         self._device = device
         self._compare = compare
 
@@ -137,20 +145,20 @@ class TuneTask:
         base = claim.base()
         with claim.write() as (session, row):
             _began(session, row)
-        trainer = self._start(
-            TuningJob(
-                base=base,
-                settings=SETTINGS.validate_python(row.settings),
-                training_file=self._blobs.path(row.training_sha256),
-                validation_file=self._blobs.path(row.validation_sha256) if row.validation_sha256 else None,
-                folder=folder_of(self._folders, row).absolute(),
-                device=device,
-                plan=None if row.plan is None else PLAN.validate_python(row.plan),
-                name=model_name(row),
-                parent=row.parent_id,
-                report_to=tuple(one["type"] for one in row.request["integrations"]),
-            )
+        training = TuningJob(
+            base=base,
+            settings=SETTINGS.validate_python(row.settings),
+            training_file=self._blobs.path(row.training_sha256),
+            validation_file=self._blobs.path(row.validation_sha256) if row.validation_sha256 else None,
+            folder=folder_of(self._folders, row).absolute(),
+            device=device,
+            plan=None if row.plan is None else PLAN.validate_python(row.plan),
+            name=model_name(row),
+            parent=row.parent_id,
+            report_to=tuple(one["type"] for one in row.request["integrations"]),
         )
+        self._supply(row, training, _broken_off(claim, stopped))
+        trainer = self._start(training)
         try:
             follow(trainer, claim, stopped)
             if stopped():
@@ -187,13 +195,8 @@ class TuneTask:
 
     def _parity(self, claim: Claim, tuned: Tuned, stopped: Callable[[], bool]) -> Parity | None:
         """A comparison that cannot be made says nothing of the model: it is told, and the job goes on."""
-
-        def broken_off() -> bool:
-            claim.read()
-            return stopped()
-
         try:
-            parity = self._compare(tuned, broken_off)
+            parity = self._compare(tuned, _broken_off(claim, stopped))
         except (Stopped, ClaimLost):
             raise
         except Exception as exc:
@@ -225,6 +228,16 @@ class TuneTask:
             add_message(session, row, f"New fine-tuned model created: {tuned.model_id}")
             add_message(session, row, "The job has successfully completed")
             return end(session, claim.job, JobState.SUCCEEDED)
+
+
+def _broken_off(claim: Claim, stopped: Callable[[], bool]) -> Callable[[], bool]:
+    """Ask, beside whether the worker stops, whether the claim stands. Raises ClaimLost."""
+
+    def asked() -> bool:
+        claim.read()
+        return stopped()
+
+    return asked
 
 
 def _began(session: Session, row: TuningRow) -> None:

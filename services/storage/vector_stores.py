@@ -62,6 +62,12 @@ def find_store_by_name(session: Session, project_id: str, name: str) -> VectorSt
     return find_store(session, project_id, name) or session.scalar(mine.order_by(VectorStoreRow.seq).limit(1))
 
 
+def stores_made_with(session: Session, project_id: str, embedder: str) -> Sequence[VectorStoreRow]:
+    """Give a project's stores that name an embedder, the oldest first."""
+    mine = select(VectorStoreRow).where(VectorStoreRow.project_id == project_id, VectorStoreRow.embedder == embedder)
+    return session.scalars(mine.order_by(VectorStoreRow.seq)).all()
+
+
 def expires_at(store: VectorStoreRow) -> int | None:
     """When a store expires, counted from when it was last active."""
     return None if store.expires_after_days is None else store.last_active_at + store.expires_after_days * DAY_S

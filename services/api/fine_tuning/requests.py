@@ -19,6 +19,7 @@ EXTRAS: Final = (
     "neftune_noise_alpha",
     "train_on",
     "checkpoint_steps",
+    "negatives_from",
 )
 """What a job takes beside OpenAI's fields, as `finetune.config.Tuning` has it."""
 
@@ -130,6 +131,7 @@ class CreateFineTuningJob(WireRequest):
     neftune_noise_alpha: Positive | None = None
     train_on: Literal["assistant", "all"] = "assistant"
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    negatives_from: Annotated[Text, Field(min_length=1)] | None = None
 
     def wanted(self) -> WantedTuning:
         """Raises BadRequest where two fields do not go together."""
