@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
@@ -12,6 +11,7 @@ from finetune.adapter import Manifest, base_hash, tokenizer_hash
 from finetune.config import Settings
 from finetune.job import TuningJob
 from finetune.material import Material
+from finetune.plan import Plan
 from prompts.chat_format import template_hash, template_of
 
 LIBRARIES = ("loam-server", "torch", "transformers", "peft", "trl", "bitsandbytes")
@@ -33,7 +33,7 @@ class Passport:
             "data_sha256": material.training.file.sha256,
             "validation_sha256": material.validation.file.sha256 if material.validation else None,
             "settings": TypeAdapter(Settings).dump_python(job.settings, mode="json"),
-            "plan": asdict(job.plan) if job.plan else None,
+            "plan": TypeAdapter(Plan).dump_python(job.plan, mode="json") if job.plan else None,
             "versions": {name: version(name) for name in LIBRARIES},
             "parent": job.parent,
         }
