@@ -1,7 +1,8 @@
 """Turn a sentence-transformers model into the graph folder that `rag.embed_openvino` runs.
 
 A program of its own, `python -m rag.embed_export SOURCE TARGET PRECISION`, so that torch is never loaded by the
-process that embeds. It ends with 0 only when the graph gives the same vectors as sentence-transformers.
+process that embeds. It ends with 0 only when the graph gives the same vectors as sentence-transformers. A model whose
+vectors int8 would change too much is exported in f32 instead; the manifest tells.
 """
 
 import logging
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder, openvino
+from rag.embed_quantize import calibration_batches, quantise
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -51,16 +53,32 @@ def export(source: Path, target: Path, precision: str) -> None:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(source), device="cpu").eval()
-    inputs = _write_graph(model, target / "graph.xml", compress=precision == "bf16")
     _write_tokenizer(model, target / "tokenizer.json")
+    try:
+        _write(model, target, precision)
+    except ExportRejected:
+        if precision != "int8":
+            raise
+        _write(model, target, "f32")
+
+
+def _write(model: "SentenceTransformer", target: Path, precision: str) -> None:
+    graph, inputs = _traced(model)
+    if precision == "int8":
+        tokenizer = (target / "tokenizer.json").read_text(encoding="utf-8")
+        quantise(graph, calibration_batches(tokenizer, inputs=inputs, max_tokens=int(model.max_seq_length)))
+    # Halves hold all that bf16 keeps of a weight (8 bits of 11), at half the size on disk and in memory.
+    openvino().save_model(graph, target / "graph.xml", compress_to_fp16=precision == "bf16")
     expected = model.encode(list(GOLDEN_TEXTS), normalize_embeddings=True)
-    _manifest(model, target, inputs, expected[0]).write(target)
-    _check(target, precision, expected)
-    shutil.rmtree(target / "compiled")  # OpenVINO keys what it compiled by the graph's path, which will be another
+    _manifest(model, target, inputs, precision, expected[0]).write(target)
+    try:
+        _check(target, expected)
+    finally:
+        shutil.rmtree(target / "compiled")  # OpenVINO keys what it compiled by the graph's path, which will be another
 
 
-def _write_graph(model: "SentenceTransformer", path: Path, *, compress: bool) -> list[str]:
-    """Trace pooling and normalisation with the encoder; gives the names of the graph's inputs, in order."""
+def _traced(model: "SentenceTransformer") -> tuple[Any, list[str]]:
+    """The graph of the encoder with pooling and normalisation, and the names of its inputs, in order."""
     import torch
 
     runtime = openvino()
@@ -88,9 +106,7 @@ def _write_graph(model: "SentenceTransformer", path: Path, *, compress: bool) ->
         node.get_node().set_partial_shape(runtime.PartialShape([-1, -1]))
         node.set_names({name})
     graph.validate_nodes_and_infer_types()
-    # Halves hold all that bf16 keeps of a weight (8 bits of 11), at half the size on disk and in memory.
-    runtime.save_model(graph, path, compress_to_fp16=compress)
-    return inputs
+    return graph, inputs
 
 
 def _write_tokenizer(model: "SentenceTransformer", path: Path) -> None:
@@ -105,12 +121,15 @@ def _write_tokenizer(model: "SentenceTransformer", path: Path) -> None:
     tokenizer.save(str(path))
 
 
-def _manifest(model: "SentenceTransformer", folder: Path, inputs: list[str], probe_vector: Any) -> Manifest:
+def _manifest(
+    model: "SentenceTransformer", folder: Path, inputs: list[str], precision: str, probe_vector: Any
+) -> Manifest:
     from tokenizers import Tokenizer
 
     one = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a")
     special = sum(one.special_tokens_mask)
     return Manifest(
+        precision=precision,
         dimensions=len(probe_vector),
         max_tokens=int(model.max_seq_length) - special,
         special_tokens=special,
@@ -119,16 +138,16 @@ def _manifest(model: "SentenceTransformer", folder: Path, inputs: list[str], pro
         inputs=inputs,
         probe=PROBE,
         probe_vector=[float(value) for value in probe_vector],
-        sizes={file.name: file.stat().st_size for file in folder.iterdir() if file.is_file()},
+        sizes={name: (folder / name).stat().st_size for name in ("graph.xml", "graph.bin", "tokenizer.json")},
     )
 
 
-def _check(folder: Path, precision: str, expected: Any) -> None:
-    embedder = OpenVinoEmbedder(folder, name="", id="", precision=precision)
+def _check(folder: Path, expected: Any) -> None:
+    embedder = OpenVinoEmbedder(folder, name="", id="")
     alone = np.concatenate([embedder.embed([text]) for text in GOLDEN_TEXTS])
     for vectors in (embedder.embed(GOLDEN_TEXTS), alone):
         cosines = (vectors * expected).sum(axis=1)
-        if not cosines.min() >= SAME_VECTOR:
+        if not cosines.min() >= SAME_VECTOR[embedder.precision]:
             worst = GOLDEN_TEXTS[int(cosines.argmin())][:40]
             raise ExportRejected(f"its graph gives {worst!r} a vector of cosine {cosines.min():.4f} with the original")
 

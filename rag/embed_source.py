@@ -32,8 +32,8 @@ class EmbedderSource:
 
     @property
     def id(self) -> str:
-        """The same on every machine, whatever precision its CPU is best at: vectors of one text differ by rounding alone
-        (cosine .9999 in bf16, .998 in int8), so a home may move and an index hold both."""
+        """The same on every machine, whatever precision its CPU is best at: the vectors of a text differ by rounding
+        alone (cosine .9999 in bf16, .998 in int8), so a home may move and an index may hold both."""
         return f"{self.name}@{self.weights[:12]}"
 
 

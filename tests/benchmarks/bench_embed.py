@@ -1,4 +1,4 @@
-"""Our embedder beside a bare OpenVINO loop and sentence-transformers: the same weights and texts, in turns.
+"""Our embedder, also in int8, beside a bare OpenVINO loop and sentence-transformers: one set of weights, in turns.
 
 Passages and questions are SQuAD's. Prints JSON; run with `python -m tests.benchmarks.bench_embed`.
 """
@@ -65,8 +65,12 @@ def throughput(passages: Sequence[str], cache: Path) -> dict[str, Any]:
     from rag.embed import open_embedder
 
     ours = open_embedder(MODEL, cache_dir=cache)
-    original = sentence_transformers()
-    ways = {"loam": ours.embed, "bare_openvino": bare_openvino(cache), "sentence_transformers": original}
+    ways = {
+        "loam": ours.embed,
+        "loam_int8": open_embedder(MODEL, cache_dir=cache, precision="int8").embed,
+        "bare_openvino": bare_openvino(cache),
+        "sentence_transformers": sentence_transformers(),
+    }
     vectors = {name: embed(passages) for name, embed in ways.items()}
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
@@ -104,7 +108,9 @@ def bare_openvino(cache: Path) -> Callable[[Sequence[str]], Vectors]:
     import openvino
     from tokenizers import Tokenizer
 
-    graph_file = next(cache.glob("*/graph.xml"))
+    from rag.embed_openvino import native_precision
+
+    graph_file = next(cache.glob(f"*-{native_precision()}/graph.xml"))
     tokenizer = Tokenizer.from_file(str(graph_file.with_name("tokenizer.json")))
     tokenizer.enable_truncation(256)
     tokenizer.enable_padding()

@@ -6,6 +6,7 @@ import pytest
 from rag.embed_openvino import BATCH_TOKENS, Manifest, batches_by_length
 
 MANIFEST = Manifest(
+    precision="f32",
     dimensions=2,
     max_tokens=14,
     special_tokens=2,
