@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
-from transformers import PrinterCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from finetune.adapter import Manifest, base_hash, tokenizer_hash
 from finetune.checkpoints import check_space, newest, step_of, whole
 from finetune.config import Settings
-from finetune.contrastive import new_trainer
+from finetune.contrastive import ContrastiveTrainer, new_trainer
 from finetune.encoder import save_encoder
-from finetune.events import Checkpoint, EventSink, Metrics, ShouldStop, Stop
+from finetune.events import Checkpoint, EventSink, Message, Metrics, ShouldStop, Stop
 from finetune.ground import Ground
 from finetune.job import CHECKPOINTS, TuningJob
 from finetune.parts import training_arguments
@@ -66,6 +66,7 @@ class EncoderSession:
         )
         self._trainer.remove_callback(PrinterCallback)
         self._trainer.add_callback(self._progress)
+        self._trainer.add_callback(_Rehearsal(self._trainer, self.schedule, sink))
 
     @property
     def step(self) -> int:
@@ -109,6 +110,24 @@ class EncoderSession:
             metrics={**self._measured, **self._progress.values},
             created_at=int(time.time()),
         )
+
+
+class _Rehearsal(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
+    """Runs one step of the longest rows, once all is in place: what does not fit fails now and not at night."""
+
+    def __init__(self, trainer: ContrastiveTrainer, schedule: Schedule, sink: EventSink) -> None:
+        self._trainer, self._schedule, self._sink = trainer, schedule, sink
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step >= self._schedule.steps:
+            return
+        rows = list(self._trainer.train_dataset)
+        rows.sort(key=lambda row: -sum(len(text) for text in row.values() if isinstance(text, str)))
+        longest = rows[: args.per_device_train_batch_size]
+        began = time.perf_counter()
+        self._trainer.rehearse(longest, [])
+        took = time.perf_counter() - began
+        self._sink(Message(text=f"The longest batch ({len(longest)} rows) fits: a step of it took {took:.1f} s."))
 
 
 def _shared(job: TuningJob, ground: Ground, model: "SentenceTransformer") -> dict[str, Any]:
