@@ -55,7 +55,7 @@ def assemble(job: TuningJob, material: Material) -> Parts:
             schedule=material.schedule,
             folder=job.folder / CHECKPOINTS,
             device=job.device,
-            name=job.name,
+            name=job.run_name or job.name,
             report_to=job.report_to,
         ),
     )

@@ -1,6 +1,7 @@
 """What the trainer is given and what it gives back; both are plain values that pass between processes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from finetune.adapter import Manifest
@@ -21,7 +22,8 @@ class TuningJob:
 
     `name` is what the model will be called, `parent` the name of the tuned model that is gone on from. `plan` None is
     plain: a step in one pass, no gradient checkpointing. `report_to` names transformers' integrations (`tensorboard`,
-    `wandb`) that are to be told as well.
+    `wandb`) that are to be told as well, under `run_name` or else `name`; they are set up by the variables of
+    `environment`, which the trainer's process adds to its own.
     """
 
     base: Base
@@ -34,6 +36,8 @@ class TuningJob:
     name: str
     parent: str | None = None
     report_to: tuple[str, ...] = ()
+    run_name: str | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -88,7 +88,7 @@ class TrainerProcess:
 def start(job: TuningJob) -> TrainerProcess:
     """Start to train, or to go on from where the job's folder is."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    environment, device = _environment(job.device)
+    environment, device = _environment(job.device, job.environment)
     (job.folder / JOB_FILE).write_bytes(JOB.dump_json(replace(job, device=device), indent=2))
     told, tells = os.pipe()
     # -P: a folder that is called like a package of ours must not be taken for it. A session of its own, so that
@@ -108,9 +108,9 @@ def start(job: TuningJob) -> TrainerProcess:
     return TrainerProcess(process, os.fdopen(told, encoding="utf-8"), job.folder / LOG)
 
 
-def _environment(device: str) -> tuple[dict[str, str], str]:
+def _environment(device: str, more: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """Let the trainer see one GPU only, lest it spread over all; give what it is called then."""
-    environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **more}
     if not device.startswith(ONE_GPU):
         return environment, device
     index = int(device.removeprefix(ONE_GPU))

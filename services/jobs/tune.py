@@ -21,6 +21,7 @@ from finetune.job import Outcome, TuningJob
 from finetune.parity import Parity
 from services.jobs import queue
 from services.jobs.claim import Claim, ClaimLost, fail_tuning
+from services.jobs.integrations import telling
 from services.jobs.job import TUNE, Finished, Job, Stopped
 from services.jobs.tasks import Report, end, fail, put_back, try_again_or_fail
 from services.jobs.training import TICK_S, Trainer, follow
@@ -155,7 +156,7 @@ class TuneTask:
             plan=None if row.plan is None else PLAN.validate_python(row.plan),
             name=model_name(row),
             parent=row.parent_id,
-            report_to=tuple(one["type"] for one in row.request["integrations"]),
+            **telling(row.id, row.request["integrations"]),
         )
         self._supply(row, training, _broken_off(claim, stopped))
         trainer = self._start(training)

@@ -18,6 +18,11 @@ def test_a_trainer_sees_its_own_gpu_only(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    environment, name = _environment(device)
+    environment, name = _environment(device, {})
     assert (environment.get("CUDA_VISIBLE_DEVICES"), name) == (seen, called)
     assert environment["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_trainer_sees_the_variables_of_its_job() -> None:
+    environment, _ = _environment("cpu", {"WANDB_PROJECT": "kitchen"})
+    assert environment["WANDB_PROJECT"] == "kitchen"
