@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from services.cli.finetune_plan import plan
 from services.cli.output import print_json, print_table
 from services.cli.session import json_option
 from services.cli.tune import resume, run
@@ -185,5 +186,5 @@ def _public(report: "Report", tokens_per_s: float | None) -> dict[str, Any]:
     }
 
 
-for verb in (run, list_, events, pause, resume, cancel):
+for verb in (plan, run, list_, events, pause, resume, cancel):
     finetune.add_command(verb)
