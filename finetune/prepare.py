@@ -4,6 +4,7 @@ It reads whole files and loads a model's tokenizer, so a server has it done by a
 (`finetune.prepare_process`).
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -12,15 +13,18 @@ from typing import Literal, TypeAlias
 
 from finetune.check import Report, check
 from finetune.config import Settings, Tuning, settle
-from finetune.errors import TrainingFailed
+from finetune.errors import FinetuneError, TrainingFailed
 from finetune.lengths import Meter, TemplateMeter, TextMeter
 from finetune.model import Base, best_device
 from finetune.plan import Plan
+from finetune.plan import plan as plan_training
 from finetune.problems import Place, Severity, drawn_together
 from finetune.source import locate
 from finetune.tokenizer import load_tokenizer, longest_input, longest_text
 
 Part: TypeAlias = Literal["training_file", "validation_file"]
+
+log = logging.getLogger(__name__)
 
 MOST_TOLD = 100
 MOST_RUNS = 20
@@ -53,7 +57,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What was found. With errors there are neither settings nor a plan.
+    """What was found. With errors there are neither settings nor a plan; `unplanned` says why else there is none.
 
     `told` holds the findings, errors first; those beyond MOST_TOLD are only counted, in `untold`. `wrong` is the part
     that has the errors.
@@ -62,6 +66,7 @@ class Prepared:
     device: str
     settings: Settings | None = None
     plan: Plan | None = None
+    unplanned: str | None = None
     examples: int = 0
     tokens: int = 0
     errors: int = 0
@@ -71,10 +76,19 @@ class Prepared:
     untold: int = 0
 
 
-def prepare(preparing: Preparing) -> Prepared:
-    """Check the files as the model reads them, and settle what was left open.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A training as its plan needs to know it."""
 
-    Raises ModelUnavailable, ChatFormatError, UnreadableFile, TrainingFailed.
+    base: Base
+    settings: Settings
+    device: str
+
+
+def prepare(preparing: Preparing) -> Prepared:
+    """Check the files as the model reads them, settle what was left open, and plan how it fits its device.
+
+    Raises ModelUnavailable, ChatFormatError, UnreadableFile, TrainingFailed, DoesNotFit.
     """
     meter, longest = _meter(preparing)
     limit = _limit(preparing.tuning.max_length, longest)
@@ -90,10 +104,17 @@ def prepare(preparing: Preparing) -> Prepared:
         reports.append(("validation_file", validation))
     told = list(_told(reports))
     wrong = next((part for part, report in reports if report.problems.errors), None)
-    settings = settle(preparing.tuning, examples=training.examples, longest_input=limit) if wrong is None else None
+    device = preparing.device or best_device()
+    settings, plan, unplanned = None, None, None
+    if wrong is None:
+        settings = settle(preparing.tuning, examples=training.examples, longest_input=limit)
+        draft = _Draft(base=preparing.base, settings=settings, device=device)
+        plan, unplanned = _plan(draft, training, validation)
     return Prepared(
-        device=preparing.device or best_device(),
+        device=device,
         settings=settings,
+        plan=plan,
+        unplanned=unplanned,
         examples=training.examples,
         tokens=training.lengths.tokens,
         errors=sum(report.problems.errors for _, report in reports),
@@ -102,6 +123,20 @@ def prepare(preparing: Preparing) -> Prepared:
         told=tuple(told[:MOST_TOLD]),
         untold=len(told[MOST_TOLD:]),
     )
+
+
+def _plan(draft: _Draft, training: Report, validation: Report | None) -> tuple[Plan | None, str | None]:
+    """Give the plan, or say why there is none: a model that cannot be simulated may train all the same."""
+    if draft.settings.method == "embedding":
+        return None, None
+    held_out = validation.lengths.longest if validation is not None else ()
+    try:
+        return plan_training(draft, lengths=training.lengths.longest, validation_lengths=held_out), None
+    except FinetuneError:
+        raise
+    except Exception as exc:
+        log.exception("plan_failed")
+        return None, f"The memory of the training could not be planned ({type(exc).__name__})."
 
 
 def _meter(preparing: Preparing) -> tuple[Meter, int | None]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from services.cli.finetune_plan import read_recipe
 from services.cli.output import print_json
 from services.cli.session import Session, json_option, pass_session
 
@@ -34,7 +35,7 @@ def run(session: Session, recipe: Path, as_json: bool) -> None:
 
     Ctrl-C loses nothing but the steps since the last checkpoint; 'loam finetune resume' goes on.
     """
-    wanted = _read(recipe)
+    wanted = read_recipe(recipe)
     with session.services() as services:
         worker = services.new_tuning_worker()
         _work(services, worker, _created(services, wanted, worker.owner), as_json=as_json)
@@ -60,28 +61,6 @@ def resume(session: Session, job_id: str, detach: bool, as_json: bool) -> None:
             show(row, as_json=as_json)
         else:
             _work(services, worker, row, as_json=as_json, seen=told[-1].seq)
-
-
-def _read(path: Path) -> "Recipe":
-    """Read a recipe, whose files are named from its own folder. Raises UsageError."""
-    import yaml
-    from pydantic import ValidationError
-
-    from finetune.config import Recipe
-
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-        recipe = Recipe.model_validate(fields)
-    except (yaml.YAMLError, UnicodeDecodeError) as exc:
-        raise click.UsageError(f"{path} is not YAML: {exc}") from exc
-    except ValidationError as exc:
-        wrong = [f"{'.'.join(map(str, one['loc'])) or 'the recipe'}: {one['msg']}." for one in exc.errors()]
-        raise click.UsageError(f"{path}: {' '.join(wrong)}") from exc
-    files = {name: path.parent / file for name in FILES if (file := getattr(recipe, name)) is not None}
-    for name, file in files.items():
-        if not file.is_file():
-            raise click.UsageError(f"{path}: {name}: there is no file {str(file)!r}.")
-    return recipe.model_copy(update=files)
 
 
 def _created(services: "Services", recipe: "Recipe", owner: str) -> "TuningRow":

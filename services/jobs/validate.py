@@ -114,6 +114,7 @@ class ValidateTask:
         row.request = {**row.request, "device": prepared.device}
         row.settings = SETTINGS.dump_python(prepared.settings, mode="json")
         row.plan = None if prepared.plan is None else PLAN.dump_python(prepared.plan, mode="json")
+        _tell_plan(session, row, prepared)
         move(row, TuningStatus.QUEUED)
         add_message(session, row, "Files validated, moving job to queued state")
         ended = end(session, job, JobState.SUCCEEDED)
@@ -130,6 +131,13 @@ def _tell(session: Session, row: TuningRow, prepared: Prepared) -> None:
     if prepared.untold:
         more = f"{prepared.untold:,} more kinds of problems were found; 'loam finetune check' lists them all."
         add_message(session, row, more, level="warn")
+
+
+def _tell_plan(session: Session, row: TuningRow, prepared: Prepared) -> None:
+    if prepared.plan is not None and prepared.plan.reasons:
+        add_message(session, row, f"Plan: {' '.join(prepared.plan.reasons)}", data=row.plan)
+    if prepared.unplanned is not None:
+        add_message(session, row, prepared.unplanned, level="warn")
 
 
 def _summary(prepared: Prepared) -> str:

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from finetune.config import Tuning
-from finetune.errors import ModelUnavailable, TrainingFailed
+from finetune.errors import DoesNotFit, ModelUnavailable, TrainingFailed
 from finetune.model import Base
 from finetune.prepare import MOST_TOLD, Prepared, Preparing, prepare
 from finetune.prepare_process import LOG, Preparation, start
@@ -25,6 +26,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
     return Base(source=str(tiny_model(tmp_path_factory.mktemp("base") / "tiny")))
 
 
+@pytest.fixture
+def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is prepared in this process is not planned, which takes seconds."""
+    monkeypatch.setattr("finetune.prepare.plan_training", lambda *_arguments, **_lengths: None)
+
+
 def write(path: Path, *rows: object) -> Path:
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return path
@@ -35,7 +42,7 @@ def preparing(base: Base, path: Path, *, validation: Path | None = None, **tunin
     return Preparing(base=base, tuning=asked, training_file=path, validation_file=validation, device="cpu")
 
 
-def test_what_was_left_open_is_settled_from_the_file_and_the_model(base: Base, tmp_path: Path) -> None:
+def test_what_was_left_open_is_settled_from_the_file_and_the_model(base: Base, tmp_path: Path, unplanned: None) -> None:
     found = prepare(preparing(base, write(tmp_path / "t", *[GOOD] * 5)))
     assert found.settings is not None
     assert (found.settings.batch_size, found.settings.max_length, found.settings.seed) == (5, 512, 7)
@@ -60,7 +67,7 @@ def test_problems_of_the_validation_file_are_its_own(base: Base, tmp_path: Path)
     assert {told.part for told in found.told if told.severity == "error"} == {"validation_file"}
 
 
-def test_problems_beyond_the_most_are_counted(base: Base, tmp_path: Path) -> None:
+def test_problems_beyond_the_most_are_counted(base: Base, tmp_path: Path, unplanned: None) -> None:
     rows = [{**GOOD, f"unknown_{number}": 1} for number in range(MOST_TOLD + 5)]
     found = prepare(preparing(base, write(tmp_path / "t", *rows)))
     assert (len(found.told), found.untold >= 5) == (MOST_TOLD, True)
@@ -89,9 +96,33 @@ def waited(preparation: Preparation) -> Prepared:
         preparation.kill()
 
 
-def test_process_finds_what_a_call_does(base: Base, tmp_path: Path) -> None:
+def test_process_finds_what_a_call_does_and_plans(base: Base, tmp_path: Path, unplanned: None) -> None:
     wanted = preparing(base, write(tmp_path / "t", *[GOOD] * 3), lora={"r": 4, "targets": ["q_proj"]})
-    assert waited(start(wanted, tmp_path / "job")) == prepare(wanted)
+    found = waited(start(wanted, tmp_path / "job"))
+    assert found.plan is not None
+    assert (found.plan.micro_batch, found.plan.steps, found.plan.longest > 0) == (3, 3, True)
+    assert replace(found, plan=None) == prepare(wanted)
+
+
+def test_training_that_does_not_fit_is_refused(base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_lengths: object) -> None:
+        raise DoesNotFit("It takes 9 GiB, and 1 is free.", needed_bytes=9 << 30, remedies=())
+
+    monkeypatch.setattr("finetune.prepare.plan_training", refuse)
+    with pytest.raises(DoesNotFit):
+        prepare(preparing(base, write(tmp_path / "t", GOOD)))
+
+
+def test_model_that_cannot_be_simulated_trains_without_a_plan(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object, **_lengths: object) -> None:
+        raise NotImplementedError("an operator")
+
+    monkeypatch.setattr("finetune.prepare.plan_training", fail)
+    found = prepare(preparing(base, write(tmp_path / "t", GOOD)))
+    assert found.settings is not None
+    assert found.unplanned == "The memory of the training could not be planned (NotImplementedError)."
 
 
 def test_refusal_comes_out_of_the_process_with_its_code(tmp_path: Path) -> None:
