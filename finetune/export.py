@@ -74,6 +74,9 @@ def export_merged(
         opened = open_tuned(tuned, checkpoint, manifest, device=best_device())
         write_merged(opened, folder, kind, told)
         _write_companions(opened, tokenizer, folder, kind)
+        for shard in folder.glob("*.safetensors"):
+            # safetensors keeps its files from everyone else, whatever the umask.
+            shutil.copymode(folder / "config.json", shard)
         told(COMPARING, 0.0)
         served = predictions(opened.model, recorded) if recorded else None
         # The two need not be in memory together.

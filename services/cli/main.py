@@ -7,6 +7,7 @@ so these import click at their head and what they work with inside the function 
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import NoReturn
 
@@ -69,6 +70,9 @@ def main() -> NoReturn:
 
 def run() -> int:
     """Run the command line and give its exit code."""
+    if not _verbose():
+        # Libraries tell it of each other, and users can do nothing about it.
+        warnings.simplefilter("ignore", FutureWarning)
     try:
         code = cli.main(prog_name="loam", standalone_mode=False)
         sys.stdout.flush()

@@ -107,6 +107,12 @@ def test_it_carries_the_tokenizer_and_template_that_it_was_tuned_with(tuned: Pat
     assert tokenizer.chat_template == AutoTokenizer.from_pretrained(tuned).chat_template
 
 
+def test_whoever_may_read_the_config_may_read_the_weights(tuned: Path, tmp_path: Path) -> None:
+    export_merged(tuned, tmp_path / "merged", name=NAME, told=untold)
+    modes = {path.stat().st_mode for path in (tmp_path / "merged").iterdir()}
+    assert len(modes) == 1
+
+
 def test_in_16_bits_it_is_as_near_as_16_bits_are(base_16: Path, traces: Path, tmp_path: Path) -> None:
     tiny_adapter(tmp_path / "model", base_16, dtype="bfloat16")
     found = export_merged(tmp_path / "model", tmp_path / "merged", name=NAME, traces=traces, told=untold)
