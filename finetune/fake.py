@@ -110,11 +110,6 @@ def real() -> Iterator[None]:
         yield
 
 
-def count_parameters(config: Any) -> int:
-    """Count the weights of a causal model, without making one."""
-    return sum(weight.numel() for weight in _shapes(config, torch.bfloat16).parameters())
-
-
 @contextmanager
 def _replaced(module: Any, values: Mapping[str, Any]) -> Iterator[None]:
     missing = object()
@@ -135,7 +130,7 @@ def fake_model(config: Any, *, quantization: Quantization, dtype: torch.dtype, r
     from transformers.quantizers import AutoHfQuantizer
 
     with real():
-        model = _shapes(config, dtype, reward=reward)
+        model = shapes(config, dtype, reward=reward)
         if quantization == "nf4":
             model.hf_quantizer = AutoHfQuantizer.from_config(nf4(dtype), pre_quantized=False)
             model.hf_quantizer.preprocess_model(model=model, device_map={"": DEVICE})
@@ -155,7 +150,8 @@ def fake_model(config: Any, *, quantization: Quantization, dtype: torch.dtype, r
     return model.eval()
 
 
-def _shapes(config: Any, dtype: torch.dtype, *, reward: bool = False) -> Any:
+def shapes(config: Any, dtype: torch.dtype, *, reward: bool = False) -> Any:
+    """Build a model on torch's meta device, where it has shapes alone."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
     from transformers.initialization import no_init_weights
 
@@ -163,7 +159,9 @@ def _shapes(config: Any, dtype: torch.dtype, *, reward: bool = False) -> Any:
     config = copy.deepcopy(config)
     config.num_labels = 1 if reward else config.num_labels
     with no_init_weights(), torch.device("meta"):
-        return kind.from_config(config, dtype=dtype)
+        model = kind.from_config(config, dtype=dtype)
+        model.tie_weights()
+    return model
 
 
 def _fake_weight(module: Any, name: str, weight: Any, dtype: torch.dtype) -> Any:

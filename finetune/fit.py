@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from finetune.config import Settings
 from finetune.measure import Training, in_gib, measured
-from finetune.plan import ACTIVATIONS, ADAPTER, GRADIENTS, WEIGHTS, Plan
+from finetune.plan import ACTIVATIONS, ADAPTER, GRADIENTS, MARGIN, WEIGHTS, Plan
 from finetune.remedies import refusal
 
 Measure: TypeAlias = Callable[[Plan], Plan]
@@ -103,7 +103,7 @@ def _promised(whole: Plan, micro_batch: int) -> int:
     A pass of one needs no mask for padding, which may have been most of the activations.
     """
     share = micro_batch / whole.micro_batch if micro_batch > 1 else 0
-    return whole.needed_bytes - int(whole.parts[ACTIVATIONS] * (1 - share))
+    return whole.needed_bytes - int(whole.parts[ACTIVATIONS] * (1 - share) * (1 + MARGIN))
 
 
 def _floor(plan: Plan) -> int:

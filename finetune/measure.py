@@ -29,6 +29,15 @@ def measured(training: Training, plan: Plan) -> Plan:
     return replace(plan, peaks=found.peaks, parts=dict(found.parts), needed_bytes=needed(found.peaks))
 
 
+def count_parameters(config: Any) -> int:
+    """Count the weights of a causal model, without making one."""
+    import torch
+
+    from finetune.fake import shapes
+
+    return sum(weight.numel() for weight in shapes(config, torch.bfloat16).parameters())
+
+
 def in_gib(size_bytes: int) -> str:
     """Give a number of bytes for people."""
     return f"{size_bytes / 2**30:,.1f} GiB"

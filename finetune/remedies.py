@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from finetune.config import Lora
 from finetune.errors import DoesNotFit
-from finetune.measure import Training, in_gib, measured
+from finetune.measure import Training, count_parameters, in_gib, measured
 from finetune.plan import ACTIVATIONS, Plan
 
 Remedy: TypeAlias = tuple[str, int]
@@ -74,8 +74,6 @@ def _lighter_weights(training: Training, least: Plan) -> Iterator[Remedy]:
 
 
 def _smaller_model(training: Training, least: Plan) -> Iterator[Remedy]:
-    from finetune.fake import count_parameters
-
     layers = training.config.get_text_config().num_hidden_layers
     share = least.device_bytes / least.needed_bytes
     for _ in range(SHRINKINGS):
