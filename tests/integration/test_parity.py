@@ -13,7 +13,7 @@ from finetune.adapter import Manifest, base_hash, tokenizer_hash
 from finetune.config import Lora, Quantization, Tuning, settle
 from finetune.job import TuningJob
 from finetune.lora import attach
-from finetune.model import Base, load_model
+from finetune.model import Base, best_device, load_model
 from finetune.parity import Parity
 from finetune.parity_record import Rows, record
 from finetune.run import tune
@@ -113,7 +113,7 @@ def trained_in(
 def adapted_model(base: Path, quantization: Quantization, *, seed: int) -> Any:
     import torch
 
-    loaded = load_model(Base(source=str(base)), quantization=quantization, device="cpu")
+    loaded = load_model(Base(source=str(base)), quantization=quantization, device=best_device())
     adapted = attach(loaded, Lora(r=4, dropout=0.5), seed=seed)
     torch.manual_seed(seed)
     for name, weights in adapted.named_parameters():
@@ -236,7 +236,7 @@ def test_another_adapter_is_caught(trained: Trained, proved: Proved) -> None:
 
 
 def test_an_adapter_that_does_nothing_is_caught(trained: Trained, proved: Proved) -> None:
-    loaded = load_model(Base(source=str(trained.base)), quantization="none", device="cpu")
+    loaded = load_model(Base(source=str(trained.base)), quantization="none", device=best_device())
     assert codes(proved(trained, adapter=attach(loaded, Lora(r=4)))) == ["adapter"]
 
 
@@ -270,7 +270,7 @@ def test_a_model_that_was_tuned_whole_in_16_bits_is_served_as_it_was_left(servic
         settings=settle(tuning, examples=4, longest_input=512),
         training_file=training_file,
         folder=tmp_path / "job",
-        device="cpu",
+        device=best_device(),
         name=MODEL,
     )
     outcome = tune(job, lambda _event: None, lambda: None)
