@@ -37,11 +37,13 @@ class RankingLoss(MultipleNegativesRankingLoss):  # type: ignore[misc]  # senten
         self._right = [frozenset(query.passages) for query in queries]
 
     def forward(self, sentence_features: Sequence[Mapping[str, Any]], labels: torch.Tensor) -> torch.Tensor:
-        vectors = [self.model(dict(features))["sentence_embedding"] for features in sentence_features]
+        vectors = [self.model(dict(features))["sentence_embedding"].float() for features in sentence_features]
         queries, *passages = [torch.nn.functional.normalize(one, dim=-1) for one in vectors]
-        scores = queries @ torch.cat(passages).T * self.scale
-        scores = scores.masked_fill(self._also_right(labels.tolist()).to(scores.device), -torch.inf)
-        return torch.nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+        # Between cosines that bfloat16 takes for equal a softmax would not choose.
+        with torch.autocast(queries.device.type, enabled=False):
+            scores = queries @ torch.cat(passages).T * self.scale
+            scores = scores.masked_fill(self._also_right(labels.tolist()).to(scores.device), -torch.inf)
+            return torch.nn.functional.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
     def _also_right(self, places: Sequence[int]) -> torch.Tensor:
         """Mark what answers a query though it is not the row's own passage: bool [b, b * columns]."""

@@ -78,6 +78,7 @@ def _mined(job: TuningJob, ground: Ground, untuned: Encode) -> list[tuple[str, .
 
 def _tell(job: TuningJob, ground: Ground, session: EncoderSession, rows: int, sink: EventSink) -> None:
     settings = job.settings
+    products = ", products in bfloat16" if session.precision.autocast else ""
     pairs = sum(len(query.passages) for query in ground.queries)
     sink(Message(text=f"{len(ground.queries):,} queries with {pairs:,} passages are trained on, as {rows:,} rows."))
     if ground.split.held_out:
@@ -85,7 +86,8 @@ def _tell(job: TuningJob, ground: Ground, session: EncoderSession, rows: int, si
     sink(
         Message(
             text=f"{session.schedule.steps:,} steps of {settings.batch_size} rows over {settings.n_epochs} epochs; the "
-            f"learning rate falls from {settings.learning_rate:g} to 0; seed {settings.seed}; all weights in float32."
+            f"learning rate falls from {settings.learning_rate:g} to 0; seed {settings.seed}. All weights are trained, "
+            f"in float32{products}, without dropout."
         )
     )
 

@@ -52,12 +52,12 @@ class EncoderSession:
         self._sink, self._measured = sink, measured
         self._shared = _shared(job, ground, model)
         self.schedule = _schedule(job, len(rows))
+        self.precision = _precision(job.device)
         _check_space(job, self.schedule, model)
         self._checkpoint = newest(job.folder / CHECKPOINTS)
         earlier = Manifest.read(self._checkpoint) if self._checkpoint else None
-        self._trainer = new_trainer(
-            model, rows, ground.queries, _arguments(job, self.schedule), limit=job.settings.max_length
-        )
+        arguments = _arguments(job, self.schedule, self.precision)
+        self._trainer = new_trainer(model, rows, ground.queries, arguments, limit=job.settings.max_length)
         self._trainer.checkpoints = job.folder / CHECKPOINTS
         self._trainer.complete = lambda folder: self.manifest().write(folder)
         self._trainer.learned_tokens = earlier.trained_tokens if earlier else 0
@@ -173,11 +173,11 @@ def _check_space(job: TuningJob, schedule: Schedule, model: "SentenceTransformer
     )
 
 
-def _arguments(job: TuningJob, schedule: Schedule) -> dict[str, Any]:
+def _arguments(job: TuningJob, schedule: Schedule, precision: Precision) -> dict[str, Any]:
     shared = training_arguments(
         job.settings,
         plan=None,
-        precision=_precision(job.device),
+        precision=precision,
         schedule=schedule,
         folder=job.folder / CHECKPOINTS,
         device=job.device,
