@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from finetune.config import Settings
 from finetune.measure import Training, in_gib, measured
-from finetune.plan import ACTIVATIONS, ADAPTER, GRADIENTS, MARGIN, WEIGHTS, Plan
+from finetune.plan import ACTIVATIONS, ADAPTER, GRADIENTS, MARGIN, WEIGHTS, Peaks, Plan, needed
 from finetune.remedies import refusal
 
 Measure: TypeAlias = Callable[[Plan], Plan]
@@ -108,7 +108,8 @@ def _promised(whole: Plan, micro_batch: int) -> int:
 
 def _floor(plan: Plan) -> int:
     """Give what no way of running a step does without: the weights, the adapter and its gradients."""
-    return sum(plan.parts.get(part, 0) for part in (WEIGHTS, ADAPTER, GRADIENTS))
+    kept = sum(plan.parts.get(part, 0) for part in (WEIGHTS, ADAPTER, GRADIENTS))
+    return needed(Peaks(step=kept, evaluation=0, saving=0))
 
 
 def _busy(plan: Plan) -> bool:
