@@ -93,17 +93,18 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
 def _parity(parity: Mapping[str, Any] | None) -> str:
     if parity is None:
         return "Not measured."
-    mean = parity["mean_logprob_difference"]
-    agreement = parity["greedy_agreement"]
+    mean, agreement = parity["mean_logprob_difference"], parity["greedy_agreement"]
+    off = "an unknown amount" if mean is None else f"{mean:.1e}"
     lines = [
         f"{'Passed' if parity['passed'] else 'Failed'}, with the tuned model as loam serves it, not with these files.",
         "",
         f"* {parity['identical']} of {parity['sequences']} sequences were rendered to the very tokens of training.",
-        f"* Logprobs of {parity['learned_tokens']:,} learned tokens differ by {_figure(mean)} on average "
+        f"* Logprobs of {parity['learned_tokens']:,} learned tokens differ by {off} on average "
         f"({parity['tolerance']:.0e} is tolerated).",
-        f"* Greedy answers agree in {_figure(agreement)} of {parity['greedy_tokens']:,} tokens.",
         *(f"* {reason['text']}" for reason in parity["reasons"]),
     ]
+    if agreement is not None:
+        lines.append(f"* Greedy answers agree in {agreement:.1%} of {parity['greedy_tokens']:,} tokens.")
     return "\n".join(lines)
 
 
@@ -136,7 +137,3 @@ def _license(manifest: Manifest) -> str:
             "what was made of it."
         )
     return f"The base is under {manifest.base_license}, which what was made of it has to follow."
-
-
-def _figure(value: float | None) -> str:
-    return "an unknown amount" if value is None else f"{value:.2g}"

@@ -55,10 +55,10 @@ class Parity:
         """Say it in a line, for people."""
         if not self.passed:
             return f"Parity failed: {' '.join(reason.text for reason in self.reasons)}"
+        greedy = "" if self.greedy_agreement is None else f", greedy answers agree in {self.greedy_agreement:.1%}"
         return (
             f"Parity passed: {self.sequences} sequences have the same tokens, {self.learned_tokens:,} logprobs differ "
-            f"by {self.mean_logprob_difference:.1e} on average (at most {self.tolerance:.0e}), and greedy answers "
-            f"agree in {_share(self.greedy_agreement)} of their tokens."
+            f"by {self.mean_logprob_difference:.1e} on average (at most {self.tolerance:.0e}){greedy}."
         )
 
 
@@ -220,7 +220,3 @@ def _summed(reasons: Sequence[Reason]) -> Reason:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _share(value: float | None) -> str:
-    return "none" if value is None else f"{value:.1%}"

@@ -14,6 +14,7 @@ from finetune.tokenizer import longest_input
 from finetune.trace import Continuation, Split, Trace, write_traces
 from finetune.types import Example, Turn, sequences
 from prompts.chat_format import render, template_of
+from prompts.errors import ChatFormatError
 
 if TYPE_CHECKING:
     import torch
@@ -175,7 +176,11 @@ class _Recorder:
     def _continuation(self, sequence: _Sequence) -> Continuation | None:
         """Go on greedily from the prompt of the last turn that is learned, as a client will ask for it."""
         turn = max(index for index, one in enumerate(sequence.turns) if one.trained)
-        prompt = self._rendered(sequence, sequence.turns[:turn], prompt=True)
+        try:
+            prompt = self._rendered(sequence, sequence.turns[:turn], prompt=True)
+        except ChatFormatError:
+            # Some templates take whole conversations only; a training must not be lost for that.
+            return None
         if self._context is not None and len(prompt) + CONTINUED_TOKENS > self._context:
             return None
         token_ids, margins = self._greedy(prompt)

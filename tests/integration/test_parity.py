@@ -43,6 +43,14 @@ TOOLS = (
 )
 
 
+WHOLE_ONLY = (
+    "{% if messages[-1].role != 'assistant' %}{{ raise_exception('there is no answer') }}{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}"
+    "{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}{% else %}{{ m.content }}<|im_end|>{% endif %}\n"
+    "{% endfor %}"
+)
+
+
 def answer(text: str) -> Turn:
     return Turn(role="assistant", content=text, trained=True)
 
@@ -300,6 +308,13 @@ def test_calls_of_tools_are_replayed_as_a_client_sends_them(tmp_path: Path, prov
     call = found.traces[0].messages[1]["tool_calls"][0]["function"]
     assert call == {"name": "add", "arguments": '{"b": 1, "a": 2}'}
     assert proved(found).passed
+
+
+def test_a_template_that_takes_whole_conversations_only_leaves_out_the_greedy_answers(
+    tmp_path: Path, proved: Proved
+) -> None:
+    parity = proved(trained_in(tmp_path, CHATS[:2], template=WHOLE_ONLY))
+    assert (parity.passed, parity.greedy_tokens, parity.greedy_agreement) == (True, 0, None)
 
 
 def test_unpaired_examples_are_recorded(tmp_path: Path, proved: Proved) -> None:

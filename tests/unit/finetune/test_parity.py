@@ -36,6 +36,15 @@ def test_the_same_tokens_logprobs_and_answers_pass() -> None:
     }
 
 
+def test_a_pass_is_said_in_a_line() -> None:
+    assert compare([TRACE], Serving()).sentence() == (
+        "Parity passed: 1 sequences have the same tokens, 3 logprobs differ by 0.0e+00 on average (at most 1e-04), "
+        "greedy answers agree in 100.0%."
+    )
+    alone = replace(TRACE, continuation=None)
+    assert compare([alone], Serving()).sentence().endswith("(at most 1e-04).")
+
+
 def test_it_asks_for_the_whole_conversation_and_for_the_answer_to_its_beginning() -> None:
     serving = Serving()
     compare([TRACE], serving)
