@@ -8,6 +8,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from services.cli.tuning_jobs import settled
 from services.storage.tables import EventType, TuningEventRow, TuningRow
 
 STYLES = {"warn": "yellow", "error": "red"}
@@ -45,7 +46,7 @@ class Display:
 
     def show(self, row: TuningRow, events: Sequence[TuningEventRow]) -> None:
         """Show what is new of a job."""
-        for event in events:
+        for event in settled(row, events):
             self.seen = event.seq
             if event.type == EventType.MESSAGE or not self._live:
                 self._say(event.message, STYLES.get(event.level))

@@ -51,6 +51,7 @@ def events(session: Session, job_id: str, follow: bool, as_json: bool) -> None:
         seen = 0
         while True:
             row, told = latest(services, row, seen)
+            told = settled(row, told) if follow else told
             _print_events(told, as_json=as_json, lines=follow)
             seen = told[-1].seq if told else seen
             if not follow or (row.status in (*ENDED_TUNINGS, TuningStatus.PAUSED) and not told):
@@ -97,6 +98,14 @@ def latest(services: "Services", row: "TuningRow", seen: int) -> "tuple[TuningRo
         # Events first: what a job tells at its end is then never missed by who saw it ended.
         now = database.get_one(type(row), row.seq)
         return now, events_after(database, now, seen)
+
+
+def settled(row: "TuningRow", events: "Sequence[TuningEventRow]") -> "Sequence[TuningEventRow]":
+    """Leave out a last step that may yet be told more of, as its validation loss."""
+    from services.storage.tables import EventType, TuningStatus
+
+    going_on = row.status in (TuningStatus.RUNNING, TuningStatus.PAUSING)
+    return events[:-1] if going_on and events and events[-1].type == EventType.METRICS else events
 
 
 def public(row: "TuningRow") -> dict[str, Any]:

@@ -68,6 +68,7 @@ def upload(client: OpenAI, content: bytes, purpose: Any = "fine-tune") -> str:
 def wait_for(client: OpenAI, job_id: str, met: Callable[[FineTuningJob], bool]) -> FineTuningJob:
     until = time.monotonic() + WAIT_S
     while not met(job := client.fine_tuning.jobs.retrieve(job_id)):
+        assert job.error is None, job.error.message
         assert time.monotonic() < until, job
         time.sleep(0.1)
     return job

@@ -56,6 +56,18 @@ services.close()
     assert imported_by(statement) & TORCH == set()
 
 
+def test_what_makes_and_works_on_fine_tuning_jobs_imports_no_torch(tmp_path: Path) -> None:
+    """It starts processes that do: a server must neither wait for torch nor hold its memory."""
+    statement = (
+        "from pathlib import Path\n"
+        "from services.settings import Settings\n"
+        "from services.wiring import open_services\n"
+        f"services = open_services(Settings(home=Path({str(tmp_path)!r})))\n"
+        "services.tuning, services.new_tuning_worker(), services.new_worker()"
+    )
+    assert imported_by(statement) & (TORCH | {"matplotlib"}) == set()
+
+
 @pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
 def test_locks_pin_exactly_and_hold_no_cuda_package(lock: str) -> None:
     lines = [line for line in (ROOT / lock).read_text(encoding="utf-8").splitlines() if not line.startswith("-r ")]

@@ -16,11 +16,13 @@ def event(seq: int, message: str, **data: Any) -> TuningEventRow:
     return TuningEventRow(seq=seq, type=kind, level="info", message=message, data=data)
 
 
-def shown(events: list[TuningEventRow], *, live: bool, finish: int | None = None) -> tuple[str, Display]:
+def shown(
+    events: list[TuningEventRow], *, live: bool, finish: int | None = None, status: str = "succeeded"
+) -> tuple[str, Display]:
     said = io.StringIO()
     console = Console(file=said, force_terminal=live, width=200, color_system=None)
     with Display(console=console) as display:
-        display.show(TuningRow(estimated_finish=finish), events)
+        display.show(TuningRow(status=status, estimated_finish=finish), events)
         display._progress.refresh()
     return said.getvalue(), display
 
@@ -34,13 +36,20 @@ def test_where_nobody_sees_it_live_each_step_is_a_line() -> None:
     assert display.seen == 2
 
 
+def test_last_step_is_shown_once_nothing_more_is_told_of_it() -> None:
+    said, display = shown([event(1, "Fine-tuning job started"), STEP], live=False, status="running")
+    assert (said, display.seen) == ("Fine-tuning job started\n", 1)
+
+
 def test_long_message_is_one_line_in_a_file() -> None:
     said, _ = shown([event(1, "word " * 100)], live=False)
     assert said.count("\n") == 1
 
 
 def test_live_line_says_how_far_it_is_and_messages_stay_above() -> None:
-    said, _ = shown([event(1, "Fine-tuning job started"), STEP], live=True, finish=int(time.time()) + 90)
+    said, _ = shown(
+        [event(1, "Fine-tuning job started"), STEP], live=True, finish=int(time.time()) + 90, status="running"
+    )
     assert "Fine-tuning job started" in said
     assert "Step 3/9" not in said
     assert "3/9" in said
