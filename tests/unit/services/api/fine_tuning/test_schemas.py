@@ -3,7 +3,7 @@
 from typing import Any
 
 from finetune.config import Tuning, settle
-from services.api.fine_tuning.schemas import checkpoint_object, event_object, job_object
+from services.api.fine_tuning.schemas import FineTuningJob, checkpoint_object, event_object, job_object
 from services.jobs.validate import SETTINGS
 from services.storage.tables import TuningCheckpointRow, TuningEventRow, TuningRow
 
@@ -83,3 +83,11 @@ def test_checkpoint_has_its_step_among_its_metrics() -> None:
     told = checkpoint_object(checkpoint, "ftjob-1")
     assert (told.step_number, told.metrics.step, told.metrics.train_loss) == (12, 12, 0.5)
     assert told.fine_tuned_model_checkpoint == "ft:x"
+
+
+def test_job_that_is_created_again_is_given_back_as_it_was() -> None:
+    """The answer to a create is kept as JSON, for a retry of it."""
+    tuning = Tuning(method="kto")
+    told = job_object(row(tuning, settings=settled(tuning)))
+    kept = told.model_dump(mode="json", exclude_unset=True)
+    assert FineTuningJob.model_validate(kept).model_dump(mode="json", exclude_unset=True) == kept
