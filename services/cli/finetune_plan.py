@@ -102,6 +102,8 @@ def _planned(session: Session, recipe: "Recipe", device: str | None) -> Planned:
     if tuning.method == "embedding":
         raise click.UsageError("An embedder is small and is tuned without a plan.")
     meter, longest = _meter(found.base)
+    if tuning.max_length is not None and longest is not None and tuning.max_length > longest:
+        raise click.UsageError(f"The model takes {longest:,} tokens at most, and max_length is {tuning.max_length:,}.")
     limit = tuning.max_length or longest
     training, validation = check(
         recipe.training_file, meter=meter, method=tuning.method, validation=recipe.validation_file, limit=limit

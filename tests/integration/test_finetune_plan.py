@@ -84,6 +84,13 @@ def test_unknown_key_of_a_recipe_is_misuse_and_told_with_its_line(home: Path, re
     assert f"{recipe}, line 4: epochs: there is no such setting." in result.output
 
 
+def test_length_that_the_model_does_not_take_is_misuse(home: Path, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text() + "max_length: 600\n")
+    result = run(home, recipe)
+    assert result.exit_code == 2
+    assert "takes 512 tokens at most, and max_length is 600" in result.output
+
+
 def test_file_with_errors_is_not_planned(home: Path, recipe: Path) -> None:
     (recipe.parent / "train.jsonl").write_text('{"messages": 3}\n')
     result = run(home, recipe)
