@@ -7,9 +7,12 @@ from sqlalchemy import select
 from services.jobs import queue
 from services.storage.blobs import Blobs
 from services.storage.database import Database
-from services.storage.tables import DEFAULT_PROJECT, JobRow, JobState
+from services.storage.files import delete_file
+from services.storage.tables import DEFAULT_PROJECT, FileRow, JobRow, JobState, TuningRow
 from services.tidy import tidy
+from services.wiring import Services
 from tests.fakes.stored import add_store, put_file
+from tests.fakes.trainer import create_job
 
 
 @pytest.fixture
@@ -60,3 +63,17 @@ def test_records_of_old_jobs_go_and_live_ones_stay(database: Database, blobs: Bl
     tidy(database, blobs, tmp_path / "indexes")
     with database.read() as session:
         assert session.scalars(select(JobRow.subject)).all() == ["live"]
+
+
+def test_blob_that_a_fine_tuning_job_is_trained_on_stays_until_the_job_has_ended(services: Services) -> None:
+    job_id = create_job(services)
+    with services.database.write() as session:
+        row = session.scalars(select(TuningRow).where(TuningRow.id == job_id)).one()
+        delete_file(session, session.scalars(select(FileRow).where(FileRow.id == row.training_file_id)).one())
+    aged(services.blobs.path(row.training_sha256))
+    tidy(services.database, services.blobs, services.settings.indexes_dir)
+    assert services.blobs.exists(row.training_sha256)
+    with services.database.write() as session:
+        services.tuning.cancel(session, session.get_one(TuningRow, row.seq))
+    tidy(services.database, services.blobs, services.settings.indexes_dir)
+    assert not services.blobs.exists(row.training_sha256)

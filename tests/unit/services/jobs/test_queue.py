@@ -133,3 +133,54 @@ def test_renewed_lease_keeps_an_owner(session: Session) -> None:
     queue.renew(session, "remote")
     assert queue.lost(session, lambda _owner: False, ["ingest"]) == []
     assert queue.has_jobs(session, "remote")
+
+
+def test_attempts_count_from_where_a_job_was_last_seen_to_get_on(session: Session) -> None:
+    put(session, "1")
+    for _ in range(2):
+        queue.try_again(session, claim_one(session), "killed")
+    job = claim_one(session)
+    assert (job.attempts, queue.attempts(session, job)) == (3, 3)
+    queue.got_on(session, job)
+    assert queue.attempts(session, job) == 1
+    queue.try_again(session, job, "killed")
+    assert claim_one(session).attempts == 2
+
+
+def test_late_worker_cannot_say_that_a_job_gets_on(session: Session) -> None:
+    put(session, "1")
+    late = claim_one(session, "late")
+    queue.try_again(session, late, "lease lapsed")
+    second = claim_one(session, "second")
+    queue.got_on(session, late)
+    assert queue.attempts(session, second) == 2
+
+
+def test_one_subject_can_be_claimed_alone(session: Session) -> None:
+    put(session, "1", "2", "3")
+    assert queue.waiting(session, "ingest", "me", subject="2")
+    assert [job.subject for job in queue.claim(session, "ingest", "me", 10, subject="2")] == ["2"]
+    assert not queue.waiting(session, "ingest", "me", subject="2")
+    assert [job.subject for job in claim(session)] == ["1", "3"]
+
+
+def test_queued_job_can_be_kept_for_an_owner_later(session: Session) -> None:
+    put(session, "1")
+    queue.keep_for(session, "ingest", "1", "cli")
+    assert claim(session, "server") == []
+    assert [job.subject for job in claim(session, "cli")] == ["1"]
+
+
+def test_job_that_runs_stays_with_its_worker_whoever_wants_it_kept(session: Session) -> None:
+    put(session, "1")
+    job = claim_one(session)
+    queue.keep_for(session, "ingest", "1", "cli")
+    assert queue.holds(session, job)
+    assert queue.has_jobs(session, "me")
+
+
+def test_owner_is_not_lost_for_who_does_other_work(session: Session) -> None:
+    queue.enqueue(session, DEFAULT_PROJECT, "tune", ["1"])
+    queue.claim(session, "tune", "dead", 1)
+    assert queue.lost(session, lambda _owner: True, ["ingest"]) == []
+    assert queue.lost(session, lambda _owner: True, ["tune"]) == ["dead"]
