@@ -45,15 +45,28 @@ def load_model(
         kind = AutoModelForCausalLM
         if reward:
             kind, options["num_labels"] = AutoModelForSequenceClassification, 1
-        return kind.from_pretrained(
+        model = kind.from_pretrained(
             base.source, revision=base.revision, dtype=dtype, device_map={"": device}, use_safetensors=True, **options
-        ).eval()
+        )
     except (OSError, ValueError, KeyError) as exc:
         line = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise ModelUnavailable(
             f"The model {base.source!r} cannot be loaded: {line}",
             hint="Give a directory with the model's files, or a hub id that can be reached or is in the cache.",
         ) from exc
+    _compute_alike(model)
+    return model.eval()
+
+
+def _compute_alike(model: Any) -> None:
+    """Let quantized layers compute in evaluation as they do in training.
+
+    On CPUs with AVX512-BF16 bitsandbytes 0.50 packs their weights at the first evaluation, for a kernel of its own:
+    another result than training's, and one through which no gradient flows if training goes on.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def nf4(compute_dtype: "torch.dtype") -> "BitsAndBytesConfig":
