@@ -7,13 +7,20 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from finetune.errors import TrainingFailed
+from finetune.ranks import rank
 
 WAIT_S = 30.0
 
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold a job's folder, which is made if need be. Raises TrainingFailed if another process holds it."""
+    """Hold a job's folder, which is made if need be. Raises TrainingFailed if another process holds it.
+
+    Of processes that train together the first holds it for all.
+    """
+    if rank() > 0:
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from finetune.adapter import MANIFEST, Manifest
 from finetune.checkpoints import check_space
 from finetune.errors import TrainingFailed
-from finetune.job import CHECKPOINTS, TuningJob
+from finetune.job import ALL_GPUS, CHECKPOINTS, TuningJob
 from finetune.lora import ADAPTER, attach
 from finetune.material import Material
 from finetune.model import Base, load_model
 from finetune.parts import Parts, training_arguments
+from finetune.ranks import rank
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -65,7 +66,7 @@ def _model(job: TuningJob, material: Material) -> Any:
     model = load_model(
         Base(source=str(material.source.folder)),
         quantization=job.settings.quantization,
-        device=job.device,
+        device=f"{job.device}:{rank()}" if job.device == ALL_GPUS else job.device,
         dtype=material.precision.weights,
         reward=job.settings.method == REWARD,
     )

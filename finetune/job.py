@@ -15,15 +15,18 @@ MODEL = "model"
 LOG = "trainer.log"
 JOB_FILE = "job.json"
 
+ALL_GPUS = "cuda"
+"""A device: each GPU that can be seen, one process on each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TuningJob:
     """One training. `folder` is the job's own: it is made if need be, and what lies there is gone on from.
 
-    `name` is what the model will be called, `parent` the name of the tuned model that is gone on from. `plan` None is
-    plain: a step in one pass, no gradient checkpointing. `report_to` names transformers' integrations (`tensorboard`,
-    `wandb`) that are to be told as well, under `run_name` or else `name`; they are set up by the variables of
-    `environment`, which the trainer's process adds to its own.
+    `name` is what the model will be called, `parent` the name of the tuned model that is gone on from. `device` is
+    torch's name of it, or ALL_GPUS. `plan` None is plain: a step in one pass, no gradient checkpointing. `report_to`
+    names transformers' integrations (`tensorboard`, `wandb`) that are to be told as well, under `run_name` or else
+    `name`; they are set up by the variables of `environment`, which the trainer's process adds to its own.
     """
 
     base: Base

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from finetune.errors import ModelUnavailable, TrainingFailed
 from finetune.job import TuningJob
 from finetune.precision import Precision, precision_of
-from finetune.schedule import Schedule, schedule_of
+from finetune.ranks import processes, rank
+from finetune.schedule import Schedule, passes_of, schedule_of
 from finetune.source import Source, locate
 from finetune.tokenizer import load_tokenizer
 from finetune.tokens import Encoder, Tokens, encode
@@ -37,13 +38,14 @@ def gather(job: TuningJob) -> Material:
     """Raises ModelUnavailable, ChatFormatError, InvalidDataset, UnreadableFile, TrainingFailed."""
     source = locate(job.base)
     tokenizer = load_tokenizer(str(_tokenizer_folder(job, source)))
-    settings, plan = job.settings, job.plan
+    settings = job.settings
     encoder = Encoder(tokenizer, limit=settings.max_length, learn_all=settings.train_on == "all")
-    folder = job.folder / TOKENS
+    folder = job.folder / TOKENS / str(rank())
     training = encode(job.training_file, encoder, method=settings.method, into=folder / "training.arrow")
     validation = None
     if job.validation_file is not None:
         validation = encode(job.validation_file, encoder, method=settings.method, into=folder / "validation.arrow")
+    micro_batch, accumulation = passes_of(settings, job.plan, processes())
     rows = _packed(training, settings.max_length) if settings.packing else training.rows
     return Material(
         source=source,
@@ -55,8 +57,8 @@ def gather(job: TuningJob) -> Material:
         schedule=schedule_of(
             len(rows),
             epochs=settings.n_epochs,
-            micro_batch=plan.micro_batch if plan else settings.batch_size,
-            accumulation=plan.accumulation if plan else 1,
+            micro_batch=micro_batch * processes(),
+            accumulation=accumulation,
             every=settings.checkpoint_steps,
         ),
     )

@@ -9,7 +9,8 @@ from finetune.config import Settings
 from finetune.errors import TrainingFailed
 from finetune.plan import Plan
 from finetune.precision import Precision
-from finetune.schedule import Schedule
+from finetune.ranks import processes
+from finetune.schedule import Schedule, passes_of
 
 if TYPE_CHECKING:
     import datasets
@@ -60,11 +61,12 @@ def training_arguments(
     Raises TrainingFailed if one of transformers' integrations in `report_to` is not installed.
     """
     _check_integrations(report_to)
+    micro_batch, accumulation = passes_of(settings, plan, processes())
     return {
         "output_dir": str(folder),
-        "per_device_train_batch_size": plan.micro_batch if plan else settings.batch_size,
-        "per_device_eval_batch_size": plan.micro_batch if plan else settings.batch_size,
-        "gradient_accumulation_steps": plan.accumulation if plan else 1,
+        "per_device_train_batch_size": micro_batch,
+        "per_device_eval_batch_size": micro_batch,
+        "gradient_accumulation_steps": accumulation,
         "num_train_epochs": settings.n_epochs,
         "learning_rate": settings.learning_rate,
         "lr_scheduler_type": "linear",

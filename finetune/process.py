@@ -22,7 +22,7 @@ from typing import IO
 
 from finetune.errors import TrainerKilled, TrainingFailed
 from finetune.events import Event, Stop
-from finetune.job import JOB_FILE, LOG, Outcome, TuningJob
+from finetune.job import ALL_GPUS, JOB_FILE, LOG, Outcome, TuningJob
 from finetune.wire import JOB, told_by
 
 ONE_GPU = "cuda:"
@@ -111,7 +111,7 @@ def start(job: TuningJob) -> TrainerProcess:
 def _environment(device: str, more: Mapping[str, str]) -> tuple[dict[str, str], str]:
     """Let the trainer see one GPU only, lest it spread over all; give what it is called then."""
     environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **more}
-    if not device.startswith(ONE_GPU):
+    if device == ALL_GPUS or not device.startswith(ONE_GPU):
         return environment, device
     index = int(device.removeprefix(ONE_GPU))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -8,6 +8,7 @@ from finetune.checkpoints import drop_trainer_state, writing
 from finetune.job import CHECKPOINTS, MODEL, Outcome, TuningJob
 from finetune.material import TOKENS, Material
 from finetune.parity_record import Rows, record
+from finetune.ranks import rank
 from finetune.session import Session
 from finetune.tokens import Tokens
 from finetune.trace import TRACES
@@ -25,6 +26,9 @@ def found(folder: Path) -> Outcome | None:
 
 def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
     """Write down what the model makes of some examples, for parity, then the model, and drop what is of no more use."""
+    session.trainer.accelerator.wait_for_everyone()
+    if rank() > 0:
+        return Outcome(step=session.step, trained_tokens=session.trainer.learned_tokens)
     precision, model = material.precision, session.model
     if not hasattr(model, "peft_config"):
         # Not `model.to`: it rounds buffers too, such as the frequencies of rotary positions, which serving does not.

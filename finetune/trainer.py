@@ -54,7 +54,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
         items, learned = self.items_in(inputs), self.learned_in(inputs)
         given = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         if mode == "train":
-            self.learned_tokens += self._over_processes(learned)
+            self.learned_tokens += int(self._over_processes(learned))
         else:
             self._valid_losses.append(float((given[0] if return_outputs else given).detach()))
         self._items[mode].append(items)
@@ -67,7 +67,8 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
             if len(values) == len(items):
                 self._metrics[mode][name] = [_mean(values, items)]
         if "eval_loss" in logs:
-            logs["eval_loss"] = _mean(self._valid_losses, items)
+            summed = sum(loss * count for loss, count in zip(self._valid_losses, items, strict=True))
+            logs["eval_loss"] = self._over_processes(summed) / self._over_processes(sum(items))
         super().log(logs, start_time)
         items.clear()
         self._valid_losses.clear()
@@ -114,12 +115,13 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
             self._metrics[mode].clear()
         self._valid_losses.clear()
 
-    def _over_processes(self, count: int) -> int:
+    def _over_processes(self, figure: float) -> float:
+        """Sum a figure over all processes."""
         if self.accelerator.num_processes == 1:
-            return count
+            return figure
         import torch
 
-        return int(self.accelerator.reduce(torch.tensor(count, device=self.accelerator.device)))
+        return float(self.accelerator.reduce(torch.tensor(figure, dtype=torch.float64, device=self.accelerator.device)))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         target = named(self.checkpoints, self.state.global_step)

@@ -8,10 +8,13 @@ from pathlib import Path
 
 from finetune.errors import TrainingFailed
 from finetune.events import Event, Stop
-from finetune.job import JOB_FILE, Outcome
+from finetune.job import ALL_GPUS, JOB_FILE, Outcome
+from finetune.ranks import processes, rank
+from finetune.siblings import start_siblings
 from finetune.wire import JOB, line_of
 
 ORPHANED = 3
+FAILED = 1
 
 
 class _Wishes(threading.Thread):
@@ -33,11 +36,17 @@ def main(folder: Path, descriptor: int) -> None:
     wishes = _Wishes()
     wishes.start()
     job = JOB.validate_json((folder / JOB_FILE).read_bytes())
+    if job.device == ALL_GPUS and processes() == 1:
+        import torch
+
+        if (count := torch.cuda.device_count()) > 1:
+            start_siblings(folder, descriptor, count)
     with os.fdopen(descriptor, "w", encoding="utf-8") as pipe:
 
         def tell(told: Event | Outcome | TrainingFailed) -> None:
-            pipe.write(line_of(told))
-            pipe.flush()
+            if rank() == 0 or isinstance(told, TrainingFailed):
+                pipe.write(line_of(told))
+                pipe.flush()
 
         # Imported only now, for it takes seconds, in which a parent may die.
         from finetune.run import tune
@@ -47,6 +56,7 @@ def main(folder: Path, descriptor: int) -> None:
         except TrainingFailed as exc:
             logging.getLogger(__name__).exception("training_failed code=%s", exc.code)
             tell(exc)
+            sys.exit(FAILED)
 
 
 if __name__ == "__main__":
