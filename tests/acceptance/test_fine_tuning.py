@@ -21,7 +21,8 @@ pytestmark = pytest.mark.acceptance
 
 ENDED = ("succeeded", "failed", "cancelled")
 WAIT_S = 240
-EXAMPLES = 12
+EXAMPLES, BATCH, EPOCHS, EVERY = 48, 4, 8, 12
+STEPS = EPOCHS * EXAMPLES // BATCH
 # One thread computes tiny models faster than several that wait for each other.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 PLAIN = {"quantization": "none", "lora": {"r": 4}}
@@ -49,10 +50,55 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tuning(tmp_path_factory: pytest.TempPathFactory, base: Path, _one_thread: None) -> Iterator[Server]:
-    """A server below whose model roots a tiny model lies."""
-    with serving(tmp_path_factory.mktemp("tuning") / "home", model_roots=json.dumps([str(base.parent)])) as server:
+def roots(base: Path, _one_thread: None) -> dict[str, str]:
+    """The setting that lets a tiny model be named over HTTP."""
+    return {"model_roots": json.dumps([str(base.parent)])}
+
+
+class Killed(Exception):
+    """The server is gone: it will not leave in order."""
+
+
+@pytest.fixture(scope="module")
+def survivor(tmp_path_factory: pytest.TempPathFactory, roots: dict[str, str]) -> tuple[Path, str]:
+    """The home and the id of a job whose trainer was killed and then, with the next trainer, its server."""
+    home = tmp_path_factory.mktemp("tuning") / "home"
+    with suppress(Killed), serving(home, **roots) as server, server.client() as client:
+        created = client.fine_tuning.jobs.create(
+            model="tiny",
+            training_file=upload(client, chats()),
+            validation_file=upload(client, chats("which is")),
+            suffix="cook",
+            seed=7,
+            metadata={"team": "kitchen"},
+            method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": EPOCHS, "batch_size": BATCH}}},
+            extra_body={**PLAIN, "checkpoint_steps": EVERY},
+        )
+        assert (created.object, created.status) == ("fine_tuning.job", "validating_files")
+        wait_for(client, created.id, lambda _job: step_of(client, created.id) > EVERY)
+        trainer_of(server).kill()
+        reached = step_of(client, created.id)
+        wait_for(client, created.id, lambda _job: goings_on(client, created.id) == 1)
+        wait_for(client, created.id, lambda _job: step_of(client, created.id) > reached + EVERY)
+        trainer = trainer_of(server)
+        server.process.kill()
+        trainer.wait(10)
+        raise Killed
+    return home, created.id
+
+
+@pytest.fixture(scope="module")
+def tuning(survivor: tuple[Path, str], roots: dict[str, str]) -> Iterator[Server]:
+    """The next server on that home."""
+    with serving(survivor[0], **roots) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def done(tuning: Server, survivor: tuple[Path, str]) -> FineTuningJob:
+    """The job, once it has succeeded; tests only look at it."""
+    with tuning.client() as client:
+        return wait_for(client, survivor[1], ended)
 
 
 @pytest.fixture
@@ -78,28 +124,37 @@ def ended(job: FineTuningJob) -> bool:
     return job.status in ENDED
 
 
-@pytest.fixture(scope="module")
-def done(tuning: Server) -> FineTuningJob:
-    """A job that has succeeded; tests only look at it."""
-    with tuning.client() as client:
-        created = client.fine_tuning.jobs.create(
-            model="tiny",
-            training_file=upload(client, chats()),
-            validation_file=upload(client, chats("which is")),
-            suffix="cook",
-            seed=7,
-            metadata={"team": "kitchen"},
-            method={"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2, "batch_size": 4}}},
-            extra_body={**PLAIN, "checkpoint_steps": 2},
-        )
-        assert (created.object, created.status) == ("fine_tuning.job", "validating_files")
-        return wait_for(client, created.id, ended)
+def goings_on(client: OpenAI, job_id: str) -> int:
+    """How often a job has gone on from a checkpoint."""
+    events = client.fine_tuning.jobs.list_events(job_id, limit=1000).data
+    return sum(event.message.startswith("Fine-tuning job goes on from step") for event in events)
+
+
+def step_of(client: OpenAI, job_id: str) -> int:
+    """The newest step that was told."""
+    events = client.fine_tuning.jobs.list_events(job_id, limit=50).data
+    return max((event.data["step"] for event in events if event.type == "metrics"), default=0)  # type: ignore[index]
+
+
+def trainer_of(server: Server) -> psutil.Process:
+    """The trainer's process, which a server has started."""
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    return next(child for child in children if "finetune.trainer_process" in child.cmdline())
+
+
+def test_job_outlives_its_trainer_and_its_server(client: OpenAI, done: FineTuningJob) -> None:
+    assert done.status == "succeeded"
+    assert goings_on(client, done.id) == 2
 
 
 def test_job_succeeds_with_all_that_openai_tells(done: FineTuningJob) -> None:
     assert (done.status, done.error) == ("succeeded", None)
     assert done.fine_tuned_model == f"ft:tiny:default:cook:{done.id[-8:]}"
-    assert done.hyperparameters.to_dict() == {"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}
+    assert done.hyperparameters.to_dict() == {
+        "n_epochs": EPOCHS,
+        "batch_size": BATCH,
+        "learning_rate_multiplier": 1.0,
+    }
     assert done.method is not None
     assert done.method.type == "supervised"
     assert (done.seed, done.metadata, done.model) == (7, {"team": "kitchen"}, "tiny")
@@ -118,16 +173,16 @@ def test_events_are_paged_newest_first(client: OpenAI, done: FineTuningJob) -> N
     told = [event.message for event in reversed(events)]
     assert told[0] == f"Created fine-tuning job: {done.id}"
     assert told[-1] == "The job has successfully completed"
-    assert told.index("Fine-tuning job started") < told.index("Checkpoint created at step 2")
+    assert told.index("Fine-tuning job started") < told.index(f"Checkpoint created at step {EVERY}")
     metrics = [event.data for event in reversed(events) if event.type == "metrics"]
-    assert [values["step"] for values in metrics] == [1, 2, 3, 4, 5, 6]
+    assert sorted(values["step"] for values in metrics) == list(range(1, STEPS + 1))
     assert all({"train_loss", "train_mean_token_accuracy", "total_steps"} <= values.keys() for values in metrics)
 
 
 def test_checkpoints_are_paged_and_answer(client: OpenAI, done: FineTuningJob) -> None:
     checkpoints = list(client.fine_tuning.jobs.checkpoints.list(done.id, limit=2))
-    assert [checkpoint.step_number for checkpoint in checkpoints] == [6, 4, 2]
-    assert checkpoints[0].fine_tuned_model_checkpoint == f"{done.fine_tuned_model}:ckpt-step-6"
+    assert [checkpoint.step_number for checkpoint in checkpoints] == list(range(STEPS, 0, -EVERY))
+    assert checkpoints[0].fine_tuned_model_checkpoint == f"{done.fine_tuned_model}:ckpt-step-{STEPS}"
     assert checkpoints[0].metrics.full_valid_loss is not None
     assert said(client, checkpoints[-1].fine_tuned_model_checkpoint) is not None
 
@@ -136,10 +191,10 @@ def test_result_file_has_a_line_a_step(client: OpenAI, done: FineTuningJob) -> N
     file_id = done.result_files[0]
     assert client.files.retrieve(file_id).purpose == "fine-tune-results"
     rows = list(csv.DictReader(client.files.content(file_id).text.splitlines()))
-    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert [int(row["step"]) for row in rows] == list(range(1, STEPS + 1))
     assert list(rows[0])[:5] == ["step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"]
     assert all(float(row["train_loss"]) > 0 for row in rows)
-    assert [row["step"] for row in rows if row["valid_loss"]] == ["2", "4", "6"]
+    assert [int(row["step"]) for row in rows if row["valid_loss"]] == list(range(EVERY, STEPS + 1, EVERY))
 
 
 def said(client: OpenAI, model: str) -> str | None:
@@ -174,7 +229,11 @@ def test_bad_file_fails_the_job_with_every_problem(client: OpenAI) -> None:
     assert (failed.error.code, failed.error.param) == ("invalid_training_file", "training_file")
     assert "4 errors" in failed.error.message
     told = [event.message for event in client.fine_tuning.jobs.list_events(job.id, limit=50)]
-    assert [line for line in (13, 14, 15) if not any(f"Line {line}" in message for message in told)] == []
+    assert [
+        line
+        for line in (EXAMPLES + 1, EXAMPLES + 2, EXAMPLES + 3)
+        if not any(f"Line {line}" in message for message in told)
+    ] == []
 
 
 PAIRS = b'{"prompt": "two and two?", "chosen": "four", "rejected": "five"}\n'
@@ -225,51 +284,3 @@ def test_job_that_is_not_there_is_404(client: OpenAI) -> None:
     for act in (client.fine_tuning.jobs.retrieve, client.fine_tuning.jobs.cancel, client.fine_tuning.jobs.list_events):
         with pytest.raises(openai.NotFoundError):
             act("ftjob-none")
-
-
-def step_of(client: OpenAI, job_id: str) -> int:
-    """The newest step that was told."""
-    events = client.fine_tuning.jobs.list_events(job_id, limit=50).data
-    return max((event.data["step"] for event in events if event.type == "metrics"), default=0)  # type: ignore[index]
-
-
-def trainer_of(server: Server) -> psutil.Process:
-    """The trainer's process, which a server has started."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return next(child for child in children if "finetune.trainer_process" in child.cmdline())
-
-
-class Killed(Exception):
-    """The server is gone: it will not leave in order."""
-
-
-@pytest.mark.timeout(600)
-def test_job_outlives_its_trainer_and_its_server(tmp_path: Path, base: Path, _one_thread: None) -> None:
-    """Both are killed. The steps are told once each, and the model answers at last."""
-    home, roots = tmp_path / "home", json.dumps([str(base.parent)])
-    with suppress(Killed), serving(home, model_roots=roots) as server, server.client() as client:
-        job_id = client.fine_tuning.jobs.create(
-            model="tiny",
-            training_file=upload(client, chats(count=48)),
-            hyperparameters={"n_epochs": 10, "batch_size": 4},
-            extra_body={**PLAIN, "checkpoint_steps": 10},
-        ).id
-        wait_for(client, job_id, lambda _job: step_of(client, job_id) >= 12)
-        trainer_of(server).kill()
-        wait_for(client, job_id, lambda _job: goings_on(client, job_id) == 1 and step_of(client, job_id) >= 22)
-        trainer = trainer_of(server)
-        server.process.kill()
-        trainer.wait(10)
-        raise Killed
-    with serving(home, model_roots=roots) as server, server.client() as client:
-        job = wait_for(client, job_id, ended)
-        assert (job.status, goings_on(client, job_id)) == ("succeeded", 2)
-        rows = list(csv.DictReader(client.files.content(job.result_files[0]).text.splitlines()))
-        assert [int(row["step"]) for row in rows] == list(range(1, 121))
-        assert said(client, job.fine_tuned_model or "") is not None
-
-
-def goings_on(client: OpenAI, job_id: str) -> int:
-    """How often the job has gone on from a checkpoint."""
-    events = client.fine_tuning.jobs.list_events(job_id, limit=1000).data
-    return sum(event.message.startswith("Fine-tuning job goes on from step") for event in events)
