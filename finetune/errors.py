@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from finetune.problems import Problems
+    from finetune.data.problems import Problems
 
 
 class FinetuneError(Exception):

@@ -1,7 +1,7 @@
 """What must be known before a training starts: whether its files are in order, what `auto` comes to, and the plan.
 
 It reads whole files and loads a model's tokenizer, so a server has it done by another process
-(`finetune.prepare_process`).
+(`finetune.processes.prepare_process`).
 """
 
 import logging
@@ -11,14 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from finetune.check import Report, check
 from finetune.config import Settings, Tuning, settle
+from finetune.data.check import Report, check
+from finetune.data.lengths import Meter, TemplateMeter, TextMeter
+from finetune.data.problems import Place, Severity, drawn_together
 from finetune.errors import FinetuneError, TrainingFailed
-from finetune.lengths import Meter, TemplateMeter, TextMeter
+from finetune.memory.planner import plan as plan_training
 from finetune.model import Base, best_device
 from finetune.plan import Plan
-from finetune.plan import plan as plan_training
-from finetune.problems import Place, Severity, drawn_together
 from finetune.source import locate
 from finetune.tokenizer import load_tokenizer, longest_input, longest_text
 

@@ -1,13 +1,13 @@
 """The spine of tuning: a training file in, a tuned model with its manifest out."""
 
-from finetune.alone import alone
 from finetune.events import EventSink, ShouldStop
-from finetune.failures import explained
 from finetune.job import Outcome, TuningJob
-from finetune.material import gather
-from finetune.result import found, keep
-from finetune.session import Session
-from finetune.telling import tell_material, tell_model
+from finetune.train.alone import alone
+from finetune.train.failures import explained
+from finetune.train.material import gather
+from finetune.train.result import found, keep
+from finetune.train.session import Session
+from finetune.train.telling import tell_material, tell_model
 
 __all__ = ["Outcome", "TuningJob", "tune"]
 
@@ -18,7 +18,7 @@ def tune(job: TuningJob, sink: EventSink, should_stop: ShouldStop) -> Outcome:
         if (outcome := found(job.folder)) is not None:
             return outcome
         if job.settings.method == "embedding":
-            from finetune.embedding import tune_embedder
+            from finetune.encoder.embedding import tune_embedder
 
             return tune_embedder(job, sink, should_stop)
         material = gather(job)

@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from finetune import negatives
+from finetune.encoder import negatives
+from finetune.encoder.ground import gather
+from finetune.encoder.negatives import Found
 from finetune.errors import TrainingFailed
-from finetune.ground import gather
 from finetune.job import TuningJob
-from finetune.negatives import Found
 from rag.errors import RagError
 from rag.fuse import Weights
 from rag.retrieve import SearchOptions
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class StoreSearch:
-    """Search in a vector store by its vectors alone (`finetune.negatives.Search`)."""
+    """Search in a vector store by its vectors alone (`finetune.encoder.negatives.Search`)."""
 
     def __init__(self, services: "Services", store: VectorStoreRow, stopped: Callable[[], bool]) -> None:
         self._stopped = stopped

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from finetune.errors import NotAnswered
-from finetune.parity import Parity, compare
-from finetune.trace import TRACES, read_traces
+from finetune.parity.compare import Parity, compare
+from finetune.parity.trace import TRACES, read_traces
 from services.jobs.job import Stopped
 
 if TYPE_CHECKING:

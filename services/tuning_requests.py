@@ -57,7 +57,7 @@ def require_file(session: Session, project_id: str, file_id: str, param: str) ->
 def require_method(path: Path, method: str) -> None:
     """Look whether a file's first record is for a method. Raises BadRequest."""
     # Imported here: the formats are of no use to a server that tunes nothing.
-    from finetune.dataset import format_of
+    from finetune.data.dataset import format_of
 
     told = format_of(path)
     if told is not None and told.kind is not METHODS[method]:

@@ -75,13 +75,13 @@ class Services:
 
     @cached_property
     def start_preparing(self) -> "StartPreparing":
-        from finetune.prepare_process import start
+        from finetune.processes.prepare_process import start
 
         return start
 
     @cached_property
     def start_trainer(self) -> "StartTrainer":
-        from finetune.process import start
+        from finetune.processes.process import start
 
         return start
 

@@ -12,8 +12,8 @@ from services.cli.tune import resume, run
 from services.cli.tuning_jobs import cancel, events, list_, pause
 
 if TYPE_CHECKING:
-    from finetune.check import Report
-    from finetune.lengths import Lengths, Meter, Shown
+    from finetune.data.check import Report
+    from finetune.data.lengths import Lengths, Meter, Shown
 
 METHODS = ("supervised", "dpo", "reward", "kto", "embedding")
 SHOWN_CHARACTERS = 2000
@@ -52,7 +52,7 @@ def check(
     as_json: bool,
 ) -> None:
     """Say all that is wrong with a training file, and what it amounts to."""
-    from finetune.check import check as check_file
+    from finetune.data.check import check as check_file
 
     meter, limit = _meter(model, file, method)
     reports = check_file(file, meter=meter, method=method, validation=validation, limit=max_length or limit)
@@ -67,11 +67,11 @@ def check(
 
 def _meter(model: str | None, file: Path, method: str | None) -> "tuple[Meter, int | None]":
     """Give what measures examples, and the longest sequence that the model takes."""
-    from finetune.lengths import Estimate, TemplateMeter, TextMeter
+    from finetune.data.lengths import Estimate, TemplateMeter, TextMeter
 
     if model is None:
         return Estimate(), None
-    from finetune.dataset import format_of
+    from finetune.data.dataset import format_of
     from finetune.tokenizer import load_tokenizer, longest_input, longest_text
     from finetune.types import Kind
 
@@ -91,7 +91,7 @@ def _embedder_folder(model: str) -> Path:
 
 
 def _show(report: "Report", tokens_per_s: float | None) -> None:
-    from finetune.problems import drawn_together
+    from finetune.data.problems import drawn_together
 
     format_ = f"{report.format}, {report.kind}" if report.format else "of no known format"
     click.secho(f"{report.path.name}: {format_}", bold=True)

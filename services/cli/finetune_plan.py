@@ -11,9 +11,9 @@ from services.cli.output import print_json, print_table
 from services.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
-    from finetune.check import Report
     from finetune.config import Recipe, Settings, Tuning
-    from finetune.lengths import Meter
+    from finetune.data.check import Report
+    from finetune.data.lengths import Meter
     from finetune.model import Base
     from finetune.plan import Plan
 
@@ -52,7 +52,7 @@ def plan(ctx: click.Context, session: Session, recipe: Path, device_memory: floa
     from rich.console import Console
 
     from finetune.errors import DoesNotFit
-    from finetune.plan import plan as plan_training
+    from finetune.memory.planner import plan as plan_training
 
     wanted = read_recipe(recipe)
     with Console(stderr=True).status("Simulating the worst step …"):
@@ -89,8 +89,8 @@ def read_recipe(path: Path) -> "Recipe":
 
 def _planned(session: Session, recipe: "Recipe", device: str | None) -> Planned:
     """Find the model and measure the files. Raises InvalidDataset, ChatFormatError, ModelUnavailable, BadRequest."""
-    from finetune.check import check
     from finetune.config import settle
+    from finetune.data.check import check
     from finetune.model import best_device
     from services.models import resolve_base
     from services.storage.tables import DEFAULT_PROJECT
@@ -123,9 +123,9 @@ def _meter(base: "Base") -> "tuple[Meter, int | None]":
 
     Where the hub's cache holds no more of a model than its configuration, tokens are estimated.
     """
+    from finetune.data.lengths import Estimate, TemplateMeter
     from finetune.errors import ModelUnavailable
-    from finetune.lengths import Estimate, TemplateMeter
-    from finetune.plan import config_of
+    from finetune.memory.planner import config_of
     from finetune.tokenizer import load_tokenizer, longest_input
 
     try:

@@ -11,8 +11,8 @@ from services.cli.output import print_json, size
 from services.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
-    from finetune.export import Exported
-    from finetune.merge import Told
+    from finetune.export.merge import Told
+    from finetune.export.write import Exported
 
 _TARGET = click.Path(file_okay=False, resolve_path=True, path_type=Path)
 
@@ -35,7 +35,7 @@ def export(
 
     Merged it is a folder that transformers, vLLM and others load, with a model card and a Modelfile for Ollama.
     """
-    from finetune.export import export_adapter, export_merged
+    from finetune.export.write import export_adapter, export_merged
 
     if (merged is None) == (adapter is None):
         raise click.UsageError("Give either --merged DIR or --adapter DIR.")
@@ -53,7 +53,7 @@ def export(
 
 def _tuned(session: Session, model_id: str) -> tuple[Path, Path | None]:
     """Give the folder of a tuned model, and the record of its training if that is there. Raises NotFound."""
-    from finetune.trace import TRACES
+    from finetune.parity.trace import TRACES
     from services.errors import NotFound
     from services.storage.tables import DEFAULT_PROJECT
     from services.storage.tuned_models import find_tuned_model

@@ -27,7 +27,7 @@ STOP_GRACE_S = 10.0
 
 
 class Trainer(Protocol):
-    """A training in a process of its own, as `finetune.process` starts it."""
+    """A training in a process of its own, as `finetune.processes.process` starts it."""
 
     def events(self) -> Iterator[Event]:
         """Give the events as they come, until the trainer has ended."""

@@ -18,7 +18,7 @@ from finetune.adapter import Manifest
 from finetune.errors import FinetuneError
 from finetune.events import Level, Stop
 from finetune.job import Outcome, TuningJob
-from finetune.parity import Parity
+from finetune.parity.compare import Parity
 from services.jobs import queue
 from services.jobs.claim import Claim, ClaimLost, fail_tuning
 from services.jobs.integrations import telling

@@ -30,7 +30,7 @@ PLAN = TypeAdapter(Plan)
 
 
 class Preparation(Protocol):
-    """A check that runs elsewhere, as `finetune.prepare_process` starts it."""
+    """A check that runs elsewhere, as `finetune.processes.prepare_process` starts it."""
 
     def result(self, timeout_s: float) -> Prepared | None:
         """Wait for its end so long; None where it has not come. Raises TrainingFailed."""

@@ -139,7 +139,7 @@ def step_of(client: OpenAI, job_id: str) -> int:
 def trainer_of(server: Server) -> psutil.Process:
     """The trainer's process, which a server has started."""
     children = psutil.Process(server.process.pid).children(recursive=True)
-    return next(child for child in children if "finetune.trainer_process" in child.cmdline())
+    return next(child for child in children if "finetune.processes.trainer_process" in child.cmdline())
 
 
 def test_job_outlives_its_trainer_and_its_server(client: OpenAI, done: FineTuningJob) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 
 import platformdirs
 
-from finetune import negatives
 from finetune.config import Hyperparameters, Tuning, settle
+from finetune.encoder import negatives
+from finetune.encoder.ground import gather
 from finetune.events import Event, Message, Metrics
-from finetune.ground import gather
 from finetune.job import TuningJob
 from finetune.model import Base
 from finetune.run import tune

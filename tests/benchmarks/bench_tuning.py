@@ -59,8 +59,8 @@ def new_job(folder: Path, base: Path, training: Path) -> Any:
 
 def job(folder: Path, base: Path, training: Path) -> list[float]:
     """Give the seconds of each step but the first."""
-    from finetune.material import gather
-    from finetune.session import Session
+    from finetune.train.material import gather
+    from finetune.train.session import Session
 
     one = new_job(folder, base, training)
     session = Session(one, gather(one), lambda _: None, lambda: None)
@@ -72,8 +72,8 @@ def job(folder: Path, base: Path, training: Path) -> list[float]:
 def bare(folder: Path, base: Path, training: Path) -> list[float]:
     from trl import SFTConfig, SFTTrainer
 
-    from finetune.assemble import assemble
-    from finetune.material import gather
+    from finetune.train.assemble import assemble
+    from finetune.train.material import gather
 
     one = new_job(folder, base, training)
     parts = assemble(one, gather(one))

@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from finetune import result
 from finetune.adapter import Manifest
-from finetune.checkpoints import NEW, step_of, whole
 from finetune.events import Checkpoint, Event, Metrics
 from finetune.job import CHECKPOINTS, TuningJob
-from finetune.progress import Progress
 from finetune.run import tune
 from finetune.tokenizer import load_tokenizer
+from finetune.train import result
+from finetune.train.checkpoints import NEW, step_of, whole
+from finetune.train.progress import Progress
 from tests.fakes.tuning_jobs import job_of, plan_of
 
 NEVER = 10**9

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from finetune import result
-from finetune.ranks import rank
+from finetune.processes.wire import JOB
 from finetune.run import tune
-from finetune.wire import JOB
+from finetune.train import result
+from finetune.train.ranks import rank
 from tests.fakes.tuning_jobs import Told
 
 

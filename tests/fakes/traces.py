@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from finetune.trace import Continuation, Trace
+from finetune.parity.trace import Continuation, Trace
 
 PIECES = {
     1: "<s>",

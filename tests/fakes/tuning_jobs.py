@@ -133,9 +133,9 @@ def answer_of(base: Path, tuned: Path, asked: str, *, quantization: Any = "none"
     import torch
 
     from finetune.adapter import Manifest
-    from finetune.lora import attach
     from finetune.model import load_model
     from finetune.tokenizer import load_tokenizer
+    from finetune.train.lora import attach
     from prompts.chat_format import render, template_of
 
     whole = Manifest.read(tuned).kind == "full"

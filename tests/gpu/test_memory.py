@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from finetune.config import Hyperparameters, Lora, Settings, Tuning, settle
-from finetune.fit import fit
-from finetune.lora import attach
-from finetune.measure import Training, measured
+from finetune.memory.fit import fit
+from finetune.memory.measure import Training, measured
 from finetune.model import nf4
-from finetune.parts import Parts, training_arguments
 from finetune.plan import RESERVED_BYTES, Peaks, Plan, needed
-from finetune.precision import precision_of
-from finetune.schedule import Schedule
+from finetune.train.lora import attach
+from finetune.train.parts import Parts, training_arguments
+from finetune.train.precision import precision_of
+from finetune.train.schedule import Schedule
 from tests.fakes.tokenizer import tiny_tokenizer
 
 GIB = 1 << 30
@@ -95,7 +95,7 @@ def train(config: Any, settings: Settings, plan: Plan, folder: Path, device: str
     """Train for some steps of the longest rows, as a job does."""
     from datasets import Dataset
 
-    from finetune.session import TRAINERS
+    from finetune.train.session import TRAINERS
 
     row = {"input_ids": [1] * LONGEST, "labels": [1] * LONGEST}
     tokenizer = tiny_tokenizer(None)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from finetune.config import Lora, Tuning, settle
-from finetune.export import export_merged
+from finetune.export.write import export_merged
 from finetune.job import TuningJob
 from finetune.model import Base
+from finetune.parity.trace import TRACES
 from finetune.run import tune
-from finetune.trace import TRACES
 from services.parity import prove
 from services.storage.tables import DEFAULT_PROJECT
 from services.storage.tuned_models import put_tuned_model

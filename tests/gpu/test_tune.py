@@ -7,7 +7,7 @@ import pytest
 
 from finetune.events import Metrics, Stop
 from finetune.job import ALL_GPUS
-from finetune.process import start
+from finetune.processes.process import start
 from finetune.run import tune
 from tests.fakes.tuning_jobs import FACTS, Told, answer_of, job_of, plan_of, teachable_model, write_chats
 

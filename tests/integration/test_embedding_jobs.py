@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from openai import OpenAI
 from starlette.testclient import TestClient
 
-from finetune import negatives
+from finetune.encoder import negatives
 from rag.embed_torch import SentenceTransformerEmbedder
 from services.api.app import create_app
 from services.cli.main import cli

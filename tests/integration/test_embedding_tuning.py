@@ -10,15 +10,15 @@ import pytest
 from safetensors.numpy import load_file
 from sentence_transformers import SentenceTransformer
 
-from finetune import negatives
 from finetune.adapter import Manifest
 from finetune.config import Hyperparameters, Tuning, settle
-from finetune.embedding import NDCG, NDCG_BEFORE
+from finetune.encoder import negatives
+from finetune.encoder.embedding import NDCG, NDCG_BEFORE
 from finetune.errors import TrainerKilled, TrainingFailed
 from finetune.events import Checkpoint, Event, Message, Metrics, Stop
 from finetune.job import Outcome, TuningJob
 from finetune.model import Base
-from finetune.process import start
+from finetune.processes.process import start
 from finetune.run import tune
 from tests.fakes.ciphers import save_ciphers
 from tests.fakes.tiny_encoder import save_tiny_encoder

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from finetune import export, merge
 from finetune.adapter import Manifest, tokenizer_hash
 from finetune.errors import ExportFailed
-from finetune.export import export_adapter, export_merged
+from finetune.export import merge
+from finetune.export import write as export
+from finetune.export.write import export_adapter, export_merged
 from finetune.model import Base, load_model
-from finetune.trace import Trace, write_traces
+from finetune.parity.trace import Trace, write_traces
 from tests.fakes.tiny_adapter import tiny_adapter, tiny_tuned_whole
 from tests.fakes.tiny_model import tiny_model
 

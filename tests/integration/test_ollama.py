@@ -5,8 +5,8 @@ The expected Go templates were run by Go's own text/template once: they give wha
 
 import pytest
 
-from finetune.frames import frames_of
-from finetune.ollama import BOS_ADDED, GIVEN, MISSING, NO_SYSTEM, modelfile
+from finetune.export.frames import frames_of
+from finetune.export.ollama import BOS_ADDED, GIVEN, MISSING, NO_SYSTEM, modelfile
 from prompts.chat_format import render
 from tests.fakes.tokenizer import template_named, tiny_tokenizer
 

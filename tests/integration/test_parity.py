@@ -11,15 +11,15 @@ import pytest
 
 from finetune.adapter import Manifest, base_hash, tokenizer_hash
 from finetune.config import Lora, Quantization, Tuning, settle
+from finetune.data.tokens import Encoder
 from finetune.job import TuningJob
-from finetune.lora import attach
 from finetune.model import Base, best_device, load_model
-from finetune.parity import Parity
-from finetune.parity_record import Rows, record
+from finetune.parity.compare import Parity
+from finetune.parity.record import Rows, record
+from finetune.parity.trace import TRACES, Trace, read_traces, write_traces
 from finetune.run import tune
 from finetune.tokenizer import load_tokenizer
-from finetune.tokens import Encoder
-from finetune.trace import TRACES, Trace, read_traces, write_traces
+from finetune.train.lora import attach
 from finetune.types import Example, Preference, Supervised, ToolCall, Turn, Unpaired
 from prompts import chat_format
 from prompts.chat_format import template_hash
@@ -135,7 +135,7 @@ def collator(example: Example) -> Any:
     from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    from finetune.dpo import PairCollator
+    from finetune.train.dpo import PairCollator
 
     kinds = {
         Supervised: DataCollatorForLanguageModeling(pad_token_id=0),

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from finetune.config import Hyperparameters, Lora, Settings, Tuning, settle
+from finetune.data.packing import packed_rows
 from finetune.job import TuningJob
-from finetune.measure import Training, measured
+from finetune.memory.measure import Training, measured
+from finetune.memory.planner import config_of
 from finetune.model import Base
-from finetune.packing import packed_rows
-from finetune.plan import Peaks, Plan, config_of
+from finetune.plan import Peaks, Plan
 from tests.fakes.tiny_model import tiny_model
 
 MB = 1e6
@@ -92,9 +93,9 @@ class Run:
     """A job that is begun in its own folder, with a plan."""
 
     def __init__(self, model: Path, folder: Path, settings: Settings, plan: Plan, *, validated: bool = False) -> None:
-        from finetune.material import gather
-        from finetune.session import Session
-        from finetune.tokens import length_of
+        from finetune.data.tokens import length_of
+        from finetune.train.material import gather
+        from finetune.train.session import Session
 
         folder.mkdir(exist_ok=True)
         file = folder / "train.jsonl"

@@ -14,7 +14,7 @@ from finetune.config import Tuning
 from finetune.errors import DoesNotFit, ModelUnavailable, TrainingFailed
 from finetune.model import Base
 from finetune.prepare import MOST_TOLD, Prepared, Preparing, prepare
-from finetune.prepare_process import LOG, Preparation, start
+from finetune.processes.prepare_process import LOG, Preparation, start
 from prompts.errors import ChatFormatError
 from tests.fakes.tiny_model import tiny_model
 
@@ -135,7 +135,7 @@ def test_refusal_comes_out_of_the_process_with_its_code(tmp_path: Path) -> None:
 def test_process_that_breaks_says_where_its_words_are(
     base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetune.prepare_process.REQUEST", "elsewhere.json")
+    monkeypatch.setattr("finetune.processes.prepare_process.REQUEST", "elsewhere.json")
     with pytest.raises(TrainingFailed, match=f"could not be checked.*{LOG}"):
         waited(start(preparing(base, tmp_path / "t"), tmp_path / "job"))
 
@@ -143,7 +143,7 @@ def test_process_that_breaks_says_where_its_words_are(
 PARENT = """
 import sys
 from pathlib import Path
-from finetune.prepare_process import _REQUEST, start
+from finetune.processes.prepare_process import _REQUEST, start
 folder = Path(sys.argv[1])
 preparation = start(_REQUEST.validate_json((folder / "wanted.json").read_bytes()), folder)
 print(preparation._process.pid, flush=True)
@@ -152,7 +152,7 @@ sys.stdin.read()
 
 
 def test_process_ends_with_a_parent_that_is_killed(base: Base, tmp_path: Path) -> None:
-    from finetune.prepare_process import _REQUEST
+    from finetune.processes.prepare_process import _REQUEST
 
     wanted = preparing(base, write(tmp_path / "t", *[GOOD] * 3))
     (tmp_path / "wanted.json").write_bytes(_REQUEST.dump_json(wanted))

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from finetune.config import Hyperparameters, Lora, Settings, Tuning, settle
-from finetune.measure import Training
+from finetune.memory.measure import Training
+from finetune.memory.simulate import Measured, simulate
 from finetune.plan import Peaks, Plan
-from finetune.simulate import Measured, simulate
 
 GIB = 1 << 30
 GPU = "cuda:0"

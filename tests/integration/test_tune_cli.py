@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from finetune.errors import TrainerKilled, TrainingFailed
 from finetune.job import TuningJob
+from finetune.processes import prepare_process
 from services.cli.main import cli
 from services.jobs import training, worker
 from tests.fakes.trainer import FakePreparation, FakeTrainer
@@ -38,14 +39,14 @@ class Shell:
 def shell(home: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setattr(training, "TICK_S", 0.02)
     monkeypatch.setattr(worker, "POLL_S", 0.02)
-    monkeypatch.setattr("finetune.prepare_process.start", lambda preparing, _folder: FakePreparation(preparing))
+    monkeypatch.setattr(prepare_process, "start", lambda preparing, _folder: FakePreparation(preparing))
     monkeypatch.setattr("services.parity.prove_tuned", lambda _services, _tuned, _stopped: None)
     train_with(monkeypatch, FakeTrainer)
     return Shell(home)
 
 
 def train_with(monkeypatch: pytest.MonkeyPatch, train: Callable[[TuningJob], FakeTrainer]) -> None:
-    monkeypatch.setattr("finetune.process.start", train)
+    monkeypatch.setattr("finetune.processes.process.start", train)
 
 
 def at_step(number: int, act: Callable[[FakeTrainer], None]) -> Callable[[TuningJob], FakeTrainer]:

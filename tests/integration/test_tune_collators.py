@@ -7,8 +7,8 @@ import torch
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
-from finetune.dpo import PairCollator
-from finetune.kto import UnpairedCollator, _weights
+from finetune.train.dpo import PairCollator
+from finetune.train.kto import UnpairedCollator, _weights
 
 PROMPTS = [[1, 2, 3], [7, 8]]
 CHOSEN, REJECTED = [[4, 5], [9]], [[6], [10, 11]]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from finetune import alone, checkpoints
-from finetune.checkpoints import NEW, newest, whole
 from finetune.errors import TrainingFailed
 from finetune.job import TuningJob
 from finetune.model import Base
 from finetune.run import tune
+from finetune.train import alone, checkpoints
+from finetune.train.checkpoints import NEW, newest, whole
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.tuning_jobs import Told, job_of, plan_of, write_chats, write_pairs
 
@@ -25,7 +25,7 @@ RECIPE: dict[str, Any] = {"quantization": "none", "batch_size": 4, "n_epochs": 2
 @pytest.fixture(autouse=True)
 def without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded for parity takes longer than a tiny training, and is proved elsewhere."""
-    monkeypatch.setattr("finetune.result.record", lambda *_, **__: 0)
+    monkeypatch.setattr("finetune.train.result.record", lambda *_, **__: 0)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_what_fails_in_the_worst_step_is_told_before_the_first(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("finetune.trainer.JobTrainer._throwaway_step", fails)
+    monkeypatch.setattr("finetune.train.trainer.JobTrainer._throwaway_step", fails)
     told = Told()
     with pytest.raises(TrainingFailed) as caught:
         tune(job, told, lambda: None)

@@ -28,7 +28,7 @@ LABELLED = [
 @pytest.fixture(autouse=True)
 def without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded for parity takes longer than a tiny training, and is proved elsewhere."""
-    monkeypatch.setattr("finetune.result.record", lambda *_, **__: 0)
+    monkeypatch.setattr("finetune.train.result.record", lambda *_, **__: 0)
 
 
 def taught(folder: Path, base: Path, training: Path, **recipe: Any) -> tuple[Outcome, Told]:

@@ -14,16 +14,16 @@ from finetune.errors import TrainerKilled, TrainingFailed
 from finetune.events import Checkpoint, Message, Metrics, Stop
 from finetune.job import LOG, TuningJob
 from finetune.model import Base
-from finetune.process import start
-from finetune.wire import JOB
+from finetune.processes.process import start
+from finetune.processes.wire import JOB
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.tuning_jobs import job_of, write_chats
 
 PARENT = """
 import sys
 from pathlib import Path
-from finetune.process import start
-from finetune.wire import JOB
+from finetune.processes.process import start
+from finetune.processes.wire import JOB
 trainer = start(JOB.validate_json(Path(sys.argv[1]).read_bytes()))
 print(trainer.pid, flush=True)
 for event in trainer.events():
@@ -94,7 +94,9 @@ def test_a_failure_comes_with_its_reason_and_the_log_with_the_rest(job: TuningJo
 
 
 def test_starting_a_trainer_imports_no_torch() -> None:
-    code = "import sys, finetune.process; print({'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules))"
+    code = (
+        "import sys, finetune.processes.process; print({'torch', 'transformers', 'trl', 'datasets'} & set(sys.modules))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert ran.stdout == "set()\n"
 

@@ -12,10 +12,10 @@ import pytest
 from finetune.adapter import Manifest
 from finetune.errors import TrainingFailed
 from finetune.job import TuningJob
-from finetune.ranks import free_port, names_of
+from finetune.processes.wire import JOB
 from finetune.run import tune
-from finetune.schedule import passes_of
-from finetune.wire import JOB
+from finetune.train.ranks import free_port, names_of
+from finetune.train.schedule import passes_of
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.tuning_jobs import Told, job_of, plan_of, write_chats, write_pairs
 

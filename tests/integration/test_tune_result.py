@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from finetune.adapter import Manifest, base_hash, tokenizer_hash
 from finetune.errors import TrainingFailed
 from finetune.job import Outcome
-from finetune.lora import attach
 from finetune.model import Base, load_model
+from finetune.parity.trace import read_traces
 from finetune.run import tune
 from finetune.tokenizer import load_tokenizer
-from finetune.trace import read_traces
+from finetune.train.lora import attach
 from prompts.chat_format import template_hash, template_of
 from tests.fakes.tuning_jobs import Told, job_of, plan_of, teachable_model, write_chats, write_pairs
 

@@ -15,7 +15,7 @@ CHATS = {f"what is {number}?": f"it is {'four ' * number}." for number in range(
 @pytest.fixture(autouse=True)
 def without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded for parity takes longer than a tiny training, and is proved elsewhere."""
-    monkeypatch.setattr("finetune.result.record", lambda *_, **__: 0)
+    monkeypatch.setattr("finetune.train.result.record", lambda *_, **__: 0)
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,23 @@ def test_a_training_is_the_same_whether_it_is_validated_or_not(tmp_path: Path, b
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_training_is_the_same_however_often_it_is_saved(tmp_path: Path, chats: Path, dtype: str) -> None:
+    base = teachable_model(tmp_path / "base", dtype=dtype)
+    often, once = (
+        told_of(tmp_path / str(steps), base, chats, lora={"dropout": 0.2}, checkpoint_steps=steps) for steps in (1, 4)
+    )
+    assert (often.checkpoints, once.checkpoints) == ([1, 2, 3, 4], [4])
+    assert often.curve == once.curve
+
+
 def test_the_rehearsal_leaves_no_trace(
     tmp_path: Path, base: Path, chats: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe: dict[str, Any] = {"lora": {"dropout": 0.2}, "neftune_noise_alpha": 5}
     rehearsed = told_of(tmp_path / "rehearsed", base, chats, {"validation_file": chats}, **recipe)
     assert "The longest batch (8 x 57 tokens) fits" in rehearsed.sentences
-    monkeypatch.setattr("finetune.trainer.JobTrainer.rehearse", lambda *_: None)
+    monkeypatch.setattr("finetune.train.trainer.JobTrainer.rehearse", lambda *_: None)
     plain = told_of(tmp_path / "plain", base, chats, {"validation_file": chats}, **recipe)
     assert rehearsed.curve == plain.curve
     assert [event for event in rehearsed.events if hasattr(event, "tokens")] == [

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from finetune.checkpoints import newest, step_of
 from finetune.events import Checkpoint, Message, Metrics, Stop
 from finetune.job import Outcome, TuningJob
-from finetune.progress import Progress
 from finetune.run import tune
+from finetune.train.checkpoints import newest, step_of
+from finetune.train.progress import Progress
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.tuning_jobs import Told, job_of, plan_of, write_chats
 
@@ -53,7 +53,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Ground:
 @pytest.fixture(autouse=True)
 def without_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is recorded for parity takes longer than a tiny training, and is proved elsewhere."""
-    monkeypatch.setattr("finetune.result.record", lambda *_, **__: 0)
+    monkeypatch.setattr("finetune.train.result.record", lambda *_, **__: 0)
 
 
 class Asking:

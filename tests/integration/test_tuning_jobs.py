@@ -13,7 +13,7 @@ from finetune.adapter import Manifest
 from finetune.errors import TrainerKilled, TrainingFailed
 from finetune.events import Stop
 from finetune.job import TuningJob
-from finetune.parity import Parity
+from finetune.parity.compare import Parity
 from finetune.prepare import Prepared, Preparing, Told
 from services.errors import BadRequest
 from services.jobs import queue, tasks, training, worker

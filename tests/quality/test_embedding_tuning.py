@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finetune.config import Hyperparameters, Tuning, settle
-from finetune.embedding import NDCG, NDCG_BEFORE
+from finetune.encoder.embedding import NDCG, NDCG_BEFORE
 from finetune.job import TuningJob
 from finetune.model import Base
 from finetune.run import tune

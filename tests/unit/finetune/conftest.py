@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from finetune.formats.row import Row
-from finetune.formats.table import told_by
+from finetune.data.formats.row import Row
+from finetune.data.formats.table import told_by
 from finetune.types import Example
 
 

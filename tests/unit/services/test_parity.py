@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from finetune.trace import write_traces
+from finetune.parity.trace import write_traces
 from services import parity
 from services.api.app import create_app
 from services.engines.engine import ChatRequest

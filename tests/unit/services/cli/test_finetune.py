@@ -1,6 +1,6 @@
 """How `loam finetune check` tells people what it found."""
 
-from finetune.lengths import Shown
+from finetune.data.lengths import Shown
 from finetune.types import METHODS
 from services.cli import finetune
 

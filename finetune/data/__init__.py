@@ -1,0 +1,1 @@
+"""Training files: read, checked, and counted in tokens."""

@@ -1,0 +1,1 @@
+"""What memory a training takes, and how it is made to fit."""

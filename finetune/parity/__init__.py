@@ -1,0 +1,1 @@
+"""Whether serving is the model that was trained."""

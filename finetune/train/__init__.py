@@ -1,0 +1,1 @@
+"""One training, from its material to the folder of the tuned model."""
