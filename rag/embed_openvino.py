@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from threading import Lock
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -38,6 +39,9 @@ SAME_VECTOR = {"f32": 0.999, "bf16": 0.999, "int8": 0.97}
 
 bf16 gives .9999. int8 gives .998, and down to .978 for scripts that the model reads letter by letter.
 """
+
+COMPILING = Lock()
+"""Held while OpenVINO compiles: it sets the process's locale to C meanwhile, and two at once would leave it so."""
 
 Ids: TypeAlias = NDArray[np.int32]
 
@@ -91,7 +95,7 @@ def native_precision() -> str:
 def multiplies_bytes() -> bool:
     """Whether the CPU has VNNI. OpenVINO lists INT8 everywhere, but without VNNI sums may overflow their 16 bits."""
     try:
-        return bool(re.search(r"\bavx(512)?_vnni\b", Path("/proc/cpuinfo").read_text()))
+        return bool(re.search(r"\bavx(512)?_vnni\b", Path("/proc/cpuinfo").read_text(encoding="utf-8")))
     except OSError:
         return False
 
@@ -123,7 +127,8 @@ class OpenVinoEmbedder:
             "NUM_STREAMS": streams,
             "CACHE_DIR": str(folder / "compiled"),  # halves the time to load
         }
-        graph = openvino().Core().compile_model(folder / "graph.xml", "CPU", settings)
+        with COMPILING:
+            graph = openvino().Core().compile_model(folder / "graph.xml", "CPU", settings)
         self._requests, self._bulk_requests = (_pool(graph, streams) for _ in range(2))
         self._workers = ThreadPoolExecutor(streams, thread_name_prefix="embed")
 

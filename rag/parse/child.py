@@ -48,7 +48,7 @@ def serve(seconds: int, memory_bytes: int) -> None:
 def _resident_bytes() -> int:
     """What is held now. (`ru_maxrss` begins with the parent's own peak: a child of a large server would serve once.)"""
     try:
-        with open("/proc/self/statm") as file:  # noqa: PTH123  this program imports as little as it can
+        with open("/proc/self/statm", encoding="utf-8") as file:  # noqa: PTH123  this program imports as little as it can
             return int(file.read().split()[1]) * resource.getpagesize()
     except OSError:  # not on Linux
         return 0

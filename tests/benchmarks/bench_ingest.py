@@ -48,7 +48,7 @@ def main() -> None:
 
 def ingest() -> tuple[float, float, dict[str, Any]]:
     """Ingest into a fresh home; give the seconds and peak memory of the process, and what it says of itself."""
-    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+") as output:
+    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         command = [LOAM, "ingest", str(TREE), "--store", "book", "--json"]
         begun = time.perf_counter()
         process = subprocess.Popen(command, env={**os.environ, "LOAM_HOME": home}, stdout=output)

@@ -1,5 +1,6 @@
 """Opening embedders: the graph made once, kept, repaired, and done without."""
 
+import locale
 import logging
 import subprocess
 import sys
@@ -53,6 +54,14 @@ def test_two_openings_at_once_leave_one_whole_graph(cache: Path) -> None:
     left = sorted(path.name for path in graph_folder(cache).iterdir())
     assert left == ["compiled", "graph.bin", "graph.xml", "manifest.json", "tokenizer.json"]
     assert sorted(path.suffix for path in cache.iterdir()) == ["", "", ".lock"]
+
+
+def test_openings_at_once_leave_the_locale_as_it_was(cache: Path) -> None:
+    before, folder = locale.setlocale(locale.LC_ALL), graph_folder(cache)
+    with ThreadPoolExecutor(8) as pool:
+        for _ in pool.map(lambda _: OpenVinoEmbedder(folder, name="tiny", id="tiny"), range(32)):
+            pass
+    assert locale.setlocale(locale.LC_ALL) == before
 
 
 def test_graph_in_the_cache_is_not_exported_again(model: Path, cache: Path, exports: list[str]) -> None:

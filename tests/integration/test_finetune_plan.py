@@ -73,19 +73,19 @@ def test_tokens_are_estimated_where_only_the_configuration_is_there(home: Path, 
     alone = recipe.parent / "alone"
     alone.mkdir()
     (alone / "config.json").write_bytes((model / "config.json").read_bytes())
-    recipe.write_text(f"model: {alone}\ntraining_file: train.jsonl\n")
+    recipe.write_text(f"model: {alone}\ntraining_file: train.jsonl\n", encoding="utf-8")
     assert planned(home, recipe)["exact"] is False
 
 
 def test_unknown_key_of_a_recipe_is_misuse_and_told_with_its_line(home: Path, recipe: Path) -> None:
-    recipe.write_text(recipe.read_text() + "epochs: 3\n")
+    recipe.write_text(recipe.read_text(encoding="utf-8") + "epochs: 3\n", encoding="utf-8")
     result = run(home, recipe)
     assert result.exit_code == 2
     assert f"{recipe}, line 4: epochs: there is no such setting." in result.output
 
 
 def test_length_that_the_model_does_not_take_is_misuse(home: Path, recipe: Path) -> None:
-    recipe.write_text(recipe.read_text() + "max_length: 600\n")
+    recipe.write_text(recipe.read_text(encoding="utf-8") + "max_length: 600\n", encoding="utf-8")
     result = run(home, recipe)
     assert result.exit_code == 2
     assert "takes 512 tokens at most, and max_length is 600" in result.output

@@ -183,7 +183,7 @@ def test_broken_link_is_reported(services: Services, store: str, folder: Path) -
 
 
 def test_name_that_is_not_utf8_is_ingested(services: Services, store: str, folder: Path) -> None:
-    Path(str(folder) + "/caf\udce9.txt").write_text("coffee")
+    Path(str(folder) + "/caf\udce9.txt").write_text("coffee", encoding="utf-8")
     ingest(services, store, folder)
     (hit,) = services.searching.search(DEFAULT_PROJECT, [store], "coffee")
     assert hit.passage.filename == "caf\\xe9.txt"

@@ -33,7 +33,7 @@ def unplanned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write(path: Path, *rows: object) -> Path:
-    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     return path
 
 

@@ -103,7 +103,7 @@ def test_training_that_fails_is_1_with_the_reason(shell: Shell, recipe: Path, mo
     ],
 )
 def test_recipe_that_means_nothing_is_2(shell: Shell, recipe: Path, text: str, said: str) -> None:
-    recipe.write_text(text)
+    recipe.write_text(text, encoding="utf-8")
     assert said in shell.run("run", recipe, code=2).stderr
 
 

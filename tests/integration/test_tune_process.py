@@ -105,7 +105,7 @@ def gone(process: int) -> bool:
     """Wait a little for a process to end, whoever's child it is by now."""
     for _ in range(100):
         try:
-            status = Path(f"/proc/{process}/stat").read_text()
+            status = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
         except FileNotFoundError:
             return True
         if status.rpartition(")")[2].split()[0] == "Z":

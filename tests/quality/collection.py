@@ -44,7 +44,7 @@ def load_beir(folder: Path, *, queries: str = "queries.jsonl", split: str = "tes
 def load_squad(path: Path) -> Collection:
     """Read SQuAD's paragraphs and those of its questions that have an answer."""
     titles, texts, questions = [], [], []
-    for article in json.loads(path.read_text())["data"]:
+    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
             answerable = [qa for qa in paragraph["qas"] if qa["answers"]]
             questions += [Question(qa["question"], {len(texts): 1}) for qa in answerable]
@@ -71,4 +71,4 @@ def _dcg(gains: Sequence[int]) -> float:
 
 
 def _json_lines(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]

@@ -14,14 +14,14 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def problems(recipe: Path, text: str) -> list[str]:
-    recipe.write_text(text)
+    recipe.write_text(text, encoding="utf-8")
     with pytest.raises(InvalidRecipe) as refused:
         load_recipe(recipe)
     return [line.replace(str(recipe), "recipe") for line in str(refused.value).splitlines()]
 
 
 def test_what_is_left_out_has_its_default(recipe: Path) -> None:
-    recipe.write_text("model: Qwen/Qwen3-4B\ntraining_file: train.jsonl\n")
+    recipe.write_text("model: Qwen/Qwen3-4B\ntraining_file: train.jsonl\n", encoding="utf-8")
     loaded = load_recipe(recipe)
     assert (loaded.model, loaded.method, loaded.quantization, loaded.lora) == (
         "Qwen/Qwen3-4B",
@@ -32,7 +32,7 @@ def test_what_is_left_out_has_its_default(recipe: Path) -> None:
 
 
 def test_files_are_named_from_the_folder_of_the_recipe(recipe: Path) -> None:
-    recipe.write_text("model: m\ntraining_file: train.jsonl\n")
+    recipe.write_text("model: m\ntraining_file: train.jsonl\n", encoding="utf-8")
     assert load_recipe(recipe).training_file == recipe.parent / "train.jsonl"
 
 

@@ -71,5 +71,5 @@ def test_folder_that_cannot_be_read_tells_why_and_the_rest_comes(folder: Path) -
 
 
 def test_name_that_is_not_utf8_is_escaped(tmp_path: Path) -> None:
-    Path(f"{tmp_path}/caf\udce9.txt").write_text("x")
+    Path(f"{tmp_path}/caf\udce9.txt").write_text("x", encoding="utf-8")
     assert names(tmp_path) == ["caf\\xe9.txt"]
