@@ -84,9 +84,6 @@ class ContrastiveTrainer(JobTrainer, SentenceTransformerTrainer):  # type: ignor
         if self.args.should_save and output_dir is not None:
             save_encoder(self.accelerator.unwrap_model(self.model), Path(output_dir))
 
-    def _throwaway_step(self) -> None:
-        torch.optim.AdamW(self.model.parameters(), lr=0.0).step()
-
     def add_model_card_callback(self, default_args_dict: Mapping[str, Any]) -> None:
         """Add none: no card is written here."""
 

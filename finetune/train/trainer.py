@@ -15,6 +15,9 @@ Inputs = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 TRAINER_STATE = "trainer_state.json"
 
+GROUPED = ("params", "model", "optimizer_dict")
+"""Names under which an optimizer's options may hold the weights themselves, in groups."""
+
 
 class EvaluationStopped(Exception):
     """An evaluation was broken off, since the training is to stop."""
@@ -84,16 +87,19 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
                 return {}
 
     def rehearse(self, rows: Rows, validation: Rows) -> None:
-        """Run one whole step on these rows, and an evaluation of those, that leave no trace.
+        """Run the worst step on these rows, and an evaluation of those, that leave no trace.
 
-        To be called once training has begun, when all is in place that takes memory.
+        To be called once training has begun, when all is in place that takes memory. What only a later step finds
+        there is put in place too: the optimizer's moments, and the gradients of the passes before.
         """
         learned, tokens = self.learned_tokens, self._total_train_tokens
         with apart():
+            moments = None if self.optimizer.state else self._throwaway_optimizer()
+            if self.args.gradient_accumulation_steps == 1:
+                self.model.zero_grad()
             self.training_step(self.model_wrapped, self.data_collator(list(rows)))
-            if not self.optimizer.state:
-                self._throwaway_step()
             self.model.zero_grad()
+            del moments
             if validation:
                 self.model.eval()
                 batch = self.data_collator(list(validation))
@@ -102,11 +108,18 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
         self.learned_tokens, self._total_train_tokens = learned, tokens
         self._forget()
 
-    def _throwaway_step(self) -> None:
-        """Take as much memory as the optimizer will; at a learning rate of 0 no weight changes."""
+    def _throwaway_optimizer(self) -> Any:
+        """Give one that has made a step of nothing, which leaves its moments and gradients and changes no weight."""
+        import torch
+
         kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         trained = [weight for weight in self.model.parameters() if weight.requires_grad]
-        kind(trained, **{**options, "lr": 0.0}).step()
+        for weight in trained:
+            weight.grad = torch.zeros_like(weight)
+        options = {name: value for name, value in options.items() if name not in GROUPED} | {"lr": 0.0}
+        optimizer = kind(trained, **options)
+        optimizer.step()
+        return optimizer
 
     def _forget(self) -> None:
         """Drop the figures that were gathered since the last log."""

@@ -1,7 +1,7 @@
 """What a plan says that a training takes, held against what torch allocates when a job is really run."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ class Run:
         from finetune.train.material import gather
         from finetune.train.session import Session
 
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True, parents=True)
         file = folder / "train.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in ROWS[settings.method]()))
         job = TuningJob(
@@ -187,6 +187,35 @@ def test_simulated_peaks_of_an_evaluation_and_of_saving_are_the_measured_ones(mo
     run.session.train()
     assert_near("an evaluation", peaks.evaluation, run.peak_of(trainer.evaluate))
     assert_near("saving", peaks.saving, run.peak_of(lambda: trainer._save_checkpoint(trainer.model, None)))
+
+
+class Rehearsed(Exception):
+    """The rehearsal is over: the first step begins."""
+
+
+@pytest.mark.parametrize(("micro_batch", "accumulation"), [(2, 1), (1, 2)], ids=["at once", "in passes"])
+def test_the_rehearsal_takes_as_much_as_the_worst_step(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int, accumulation: int
+) -> None:
+    settings = settings_of(lora=None, quantization="none")
+    plan = draft(micro_batch=micro_batch, accumulation=accumulation, checkpointing=True)
+    rehearsed, plain = (Run(model, tmp_path / name, settings, plan) for name in ("rehearsed", "plain"))
+
+    def rehearse() -> None:
+        with monkeypatch.context() as patched, pytest.raises(Rehearsed):
+            patched.setattr("transformers.Trainer.get_batch_samples", raise_(Rehearsed()))
+            rehearsed.session.train()
+
+    peak = rehearsed.peak_of(rehearse)
+    monkeypatch.setattr("finetune.train.trainer.JobTrainer.rehearse", lambda *_: None)
+    assert_near("a rehearsed step", peak, plain.peak_of(plain.session.train))
+
+
+def raise_(exception: Exception) -> Callable[..., None]:
+    def raising(*_: Any, **__: Any) -> None:
+        raise exception
+
+    return raising
 
 
 def test_rows_are_packed_as_trl_packs_them() -> None:

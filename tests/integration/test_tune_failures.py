@@ -121,7 +121,7 @@ def test_what_fails_in_the_worst_step_is_told_before_the_first(
     def fails(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr("finetune.train.trainer.JobTrainer._throwaway_step", fails)
+    monkeypatch.setattr("finetune.train.trainer.JobTrainer._throwaway_optimizer", fails)
     told = Told()
     with pytest.raises(TrainingFailed) as caught:
         tune(job, told, lambda: None)
