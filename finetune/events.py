@@ -24,7 +24,8 @@ class Metrics:
     `values` has OpenAI's names: `train_loss`, `train_mean_token_accuracy`, `valid_loss`, `valid_mean_token_accuracy`,
     `full_valid_loss`…; for preferences also `rewards_chosen`, `rewards_rejected`, `rewards_margins`,
     `rewards_accuracies`; and `learning_rate`. `tokens` counts those learned from so far. A step that is run again
-    after a crash is told again: the later word counts.
+    after a crash is told again: the later word counts. `recalled` are steps of an earlier trainer's, told once more by
+    the one that goes on from its checkpoint, since whoever listened may have died before they were written down.
     """
 
     step: int
@@ -32,6 +33,7 @@ class Metrics:
     epoch: float
     values: Mapping[str, float] = field(default_factory=dict)
     tokens: int = 0
+    recalled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from finetune.events import Checkpoint, EventSink, Metrics, ShouldStop, Stop
 from finetune.train import randomness
 from finetune.train.checkpoints import named
 from finetune.train.schedule import Schedule
-from finetune.train.trainer import EvaluationStopped, JobTrainer
+from finetune.train.trainer import LEARNED, EvaluationStopped, JobTrainer
 
 FIGURES = {
     "mean_token_accuracy": "mean_token_accuracy",
@@ -54,6 +54,14 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not ty
         self.values = dict(values)
         self.stopped: Stop | None = None
 
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Recall what a checkpoint knows of the steps before it, up to the figures that it begins with."""
+        values, self.values = self.values, {}
+        for logs in state.log_history:
+            if self._takes(logs, logs["step"]):
+                self._tell(state, logs, recalled=True)
+        self.values = values
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._whole = randomness.state(), self._trainer.learned_tokens
         control.should_log = True
@@ -78,27 +86,36 @@ class Progress(TrainerCallback):  # type: ignore[misc]  # transformers is not ty
             raise EvaluationStopped
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, float], **_: Any) -> None:
-        if "loss" in logs:
-            self.values = _training(logs)
-            if not math.isfinite(self.values["train_loss"]):
-                raise _diverged(state.global_step)
-        elif "eval_loss" in logs:
-            self.values |= _validation(logs)
-        else:
-            return
-        self._sink(
-            Metrics(
-                step=state.global_step,
-                total_steps=state.max_steps,
-                epoch=state.epoch,
-                values=dict(self.values),
-                tokens=self._trainer.learned_tokens,
-            )
-        )
+        if self._takes(logs, state.global_step):
+            self._tell(state, {**logs, "step": state.global_step, "epoch": state.epoch})
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = named(self._trainer.checkpoints, state.global_step)
         self._sink(Checkpoint(step=state.global_step, folder=folder, values=dict(self.values)))
+
+    def _takes(self, logs: Mapping[str, float], step: int) -> bool:
+        """Take the figures of a step, and say whether there were any."""
+        if "loss" in logs:
+            self.values = _training(logs)
+            if not math.isfinite(self.values["train_loss"]):
+                raise _diverged(step)
+        elif "eval_loss" in logs:
+            self.values |= _validation(logs)
+        else:
+            return False
+        return True
+
+    def _tell(self, state: Any, logs: Mapping[str, Any], *, recalled: bool = False) -> None:
+        self._sink(
+            Metrics(
+                step=logs["step"],
+                total_steps=state.max_steps,
+                epoch=logs["epoch"],
+                values=dict(self.values),
+                tokens=int(logs[LEARNED]),
+                recalled=recalled,
+            )
+        )
 
     def _follow(self, control: Any) -> None:
         """Do as is asked: a pause keeps the step it is at, a cancelled training keeps nothing more."""

@@ -14,6 +14,8 @@ from finetune.train.weights import save_weights
 Inputs = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 TRAINER_STATE = "trainer_state.json"
+LEARNED = "learned_tokens"
+"""What a log calls the tokens learned so far."""
 
 GROUPED = ("params", "model", "optimizer_dict")
 """Names under which an optimizer's options may hold the weights themselves, in groups."""
@@ -72,6 +74,7 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
         if "eval_loss" in logs:
             summed = sum(loss * count for loss, count in zip(self._valid_losses, items, strict=True))
             logs["eval_loss"] = self._over_processes(summed) / self._over_processes(sum(items))
+        logs[LEARNED] = self.learned_tokens
         super().log(logs, start_time)
         items.clear()
         self._valid_losses.clear()

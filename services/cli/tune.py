@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from services.cli.finetune_plan import read_recipe
+from services.cli.interrupt import first_interrupt
 from services.cli.output import print_json
 from services.cli.session import Session, json_option, pass_session
 
@@ -109,16 +110,15 @@ def _work(services: "Services", worker: "Worker", row: "TuningRow", *, as_json: 
     # Not a Thread: of one whose `join` is interrupted, Python 3.11 believes that it has ended.
     working = pool.submit(worker.run_until, done, subject=str(row.seq), stop=stop)
     pool.shutdown(wait=False)
-    with Display(seen=seen) as display:
-        try:
-            while not working.done():
-                wait([working], LOOK_S)
-                display.show(*latest(services, row, display.seen))
-        except KeyboardInterrupt:
-            click.echo(f"Keeping a checkpoint. Go on with: loam finetune resume {row.id}", err=True)
-            stop.set()
-            wait([working])
-            raise
+    with Display(seen=seen) as display, first_interrupt() as interrupted:
+        while not working.done():
+            if interrupted.is_set():
+                click.echo(f"Keeping a checkpoint. Go on with: loam finetune resume {row.id}", err=True)
+                stop.set()
+                wait([working])
+                raise KeyboardInterrupt
+            wait([working], LOOK_S)
+            display.show(*latest(services, row, display.seen))
         working.result()
     ended, _ = latest(services, row, display.seen)
     _conclude(services, ended, as_json=as_json)

@@ -131,7 +131,8 @@ class _Notes:
                         add_message(session, row, event.text, level=event.level)
                     case Metrics():
                         record_metrics(session, row, event)
-                        row.estimated_finish = self._estimate(event)
+                        if not event.recalled:
+                            row.estimated_finish = self._estimate(event)
                     case Checkpoint():
                         self._keep(session, row, event, manifests[event.step])
 

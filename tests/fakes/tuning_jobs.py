@@ -104,8 +104,17 @@ class Told:
 
     @property
     def curve(self) -> dict[int, dict[str, float]]:
-        """The last word on each step."""
-        return {event.step: dict(event.values) for event in self.events if isinstance(event, Metrics)}
+        """The last word on each step that was made."""
+        return {event.step: dict(event.values) for event in self._metrics if not event.recalled}
+
+    @property
+    def recalled(self) -> dict[int, dict[str, float]]:
+        """The last word on each step that an earlier trainer made."""
+        return {event.step: dict(event.values) for event in self._metrics if event.recalled}
+
+    @property
+    def _metrics(self) -> list[Metrics]:
+        return [event for event in self.events if isinstance(event, Metrics)]
 
     @property
     def checkpoints(self) -> list[int]:

@@ -57,6 +57,12 @@ def test_the_curve_is_that_of_a_training_left_alone(lives: Lives) -> None:
         assert curve[step] == pytest.approx(values, abs=1e-6), step
 
 
+def test_the_last_trainer_recalls_the_steps_of_all_before_it(lives: Lives) -> None:
+    assert sorted(map(int, lives.killed[-1]["curve"])) == list(range(1, STEPS + 1))
+    assert lives.killed[-1]["curve"] == lives.told("curve")
+    assert lives.killed[-1]["tokens"] == lives.alone["tokens"]
+
+
 def test_tokens_are_counted_once(lives: Lives) -> None:
     assert lives.told("tokens") == lives.alone["tokens"]
 

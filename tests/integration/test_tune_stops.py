@@ -99,6 +99,7 @@ def test_a_paused_training_ends_as_if_it_had_not_been(
     resumed = Told()
     outcome = tune(ground.job(name), resumed, lambda: None)
     assert {**asking.told.curve, **resumed.curve} == ground.whole.curve
+    assert {**resumed.recalled, **resumed.curve} == ground.whole.curve
     assert sorted(resumed.curve)[0] in (step, step + 1)
     assert outcome.trained_tokens == ground.whole.events[-2].tokens  # type: ignore[union-attr]
 
