@@ -90,7 +90,9 @@ class Settings(_Strict):
 
     model_roots: tuple[Path, ...] = ()
     local_bases: Annotated[int, Field(ge=1)] = 2
+    local_slots: Annotated[int, Field(ge=1)] = 16
     local_waiting: Annotated[int, Field(ge=0)] = 32
+    local_adapter_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024 * 1024
 
     context_tokens: Annotated[int, Field(ge=256)] = 3000
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10

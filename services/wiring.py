@@ -109,9 +109,13 @@ class Services:
             return made
 
     def _new_local_models(self) -> "LocalModels":
+        from services.engines.local.loaded import Limits
         from services.engines.local.models import LocalModels
 
-        return LocalModels(most_bases=self.settings.local_bases, most_waiting=self.settings.local_waiting)
+        limits = Limits(most_at_once=self.settings.local_slots, adapter_bytes=self.settings.local_adapter_bytes)
+        return LocalModels(
+            most_bases=self.settings.local_bases, most_waiting=self.settings.local_waiting, limits=limits
+        )
 
     def new_worker(self) -> "Worker":
         """Give a worker that is woken by this process's ingestion."""

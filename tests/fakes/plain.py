@@ -26,10 +26,10 @@ class Plain:
         rendered = render(messages or (QUESTION,), (), template_of(self.tokenizer), self.tokenizer, prompt=prompt)
         return rendered.token_ids
 
-    def generated(self, **options: Any) -> list[int]:
+    def generated(self, *messages: dict[str, Any], **options: Any) -> list[int]:
         import torch
 
-        ids = torch.tensor([self.prompt()], device=self.model.device)
+        ids = torch.tensor([self.prompt(*messages)], device=self.model.device)
         mask = torch.ones_like(ids)
         options = {"max_new_tokens": 12, "do_sample": False} | options
         whole = self.model.generate(input_ids=ids, attention_mask=mask, **options)

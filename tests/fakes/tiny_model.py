@@ -9,14 +9,20 @@ from tests.fakes.tokenizer import template_named, tiny_tokenizer
 def tiny_model(
     folder: Path,
     *,
-    family: Literal["llama", "qwen3"] = "llama",
+    family: Literal[
+        "llama", "qwen2", "qwen3", "mistral", "mixtral", "gemma2", "gemma3_text", "phi3", "mamba"
+    ] = "llama",
     template: str | None = "qwen3",
     layers: int = 2,
     hidden: int = 64,
     seed: int = 0,
     dtype: str = "float32",
+    **other: Any,
 ) -> Path:
-    """Write a model of 4 heads of 16 (or hidden / 4) and give its folder. `template` names one that trl carries."""
+    """Write a model of 4 heads of 16 (or hidden / 4) and give its folder. `template` names one that trl carries.
+
+    `other` are further settings of the family's.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -34,6 +40,7 @@ def tiny_model(
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.eos_token_id,
         "tie_word_embeddings": False,
+        **other,
     }
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **shape), dtype=getattr(torch, dtype))

@@ -1,66 +1,139 @@
-"""Several LoRA adapters on one base through PEFT, of which one or none is active."""
+"""LoRA adapters over one base, mixed within a pass: each span of its tokens is changed by its own.
 
+A layer's change is what PEFT computes, `x A^T B^T * scaling` in the adapter's own dtype, span by span: at the ranks of
+adapters that costs less than putting the adapters of a pass together first. The base's layers stay as they are but for
+a hook, and an adapter takes the memory of its weights, for as long as somebody holds it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from finetune.errors import ModelUnavailable
 
+if TYPE_CHECKING:
+    import torch
+
+PREFIX = "base_model.model."
+"""What PEFT's names of weights begin with."""
+
+BEYOND = ("use_dora", "lora_bias", "modules_to_save", "rank_pattern", "alpha_pattern", "target_parameters",
+          "trainable_token_indices", "layer_replication", "alora_invocation_tokens", "use_qalora", "use_bdlora",
+          "arrow_config", "kasa_config")  # fmt: skip
+"""Settings of PEFT's that make an adapter more than two matrices a layer."""
+
+Pair: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
+"""A [rank, in] and B [out, rank]."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Adapter:
+    """An adapter in memory: its weights by the names of the base's layers. `number` is never given twice."""
+
+    number: int
+    scaling: float
+    weights: Mapping[str, Pair]
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.nbytes for pair in self.weights.values() for part in pair)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Tokens of a pass, from `start` to before `end`, that an adapter changes."""
+
+    start: int
+    end: int
+    adapter: Adapter
+
 
 class Adapters:
-    """The adapters on a base, each by its folder. For one thread at a time."""
+    """Reads adapters for a base and lets its layers speak with them. For one thread at a time."""
 
-    def __init__(self, model: Any, device: str) -> None:
-        self._model = model
-        self._device = device
-        self._peft: Any = None
-        self._names: dict[Path, str] = {}
-        self._numbers = count()
+    def __init__(self, model: Any) -> None:
+        self._modules: dict[str, Any] = dict(model.named_modules())
+        self._device = model.device
+        self._hooked: set[str] = set()
+        self._spans: Mapping[int, Sequence[Span]] = {}
+        self._numbers = count(1)
 
-    def add(self, folder: Path) -> None:
-        """Load an adapter, which stays inactive. Raises ModelUnavailable unless it fits the base to the last weight."""
+    def load(self, folder: Path) -> Adapter:
+        """Read an adapter. Raises ModelUnavailable unless it fits the base to the last weight."""
         from peft import PeftConfig
-        from peft.utils import load_peft_weights, set_peft_model_state_dict
+        from peft.utils import load_peft_weights
 
-        name = f"loam{next(self._numbers)}"
         try:
             config = PeftConfig.from_pretrained(str(folder))
-            weights = load_peft_weights(str(folder), device=self._device)
-            config.inference_mode = True
-            self._put(name, config)
-            fitted = set_peft_model_state_dict(self._peft, weights, adapter_name=name)
-            missing = [key for key in fitted.missing_keys if f".{name}." in key]
-            if missing or fitted.unexpected_keys:
-                raise ValueError(f"{len(missing)} weights are missing and {len(fitted.unexpected_keys)} are of no use")
+            pairs = self._fitting(config, load_peft_weights(str(folder), device=str(self._device)))
         except (OSError, ValueError, KeyError, RuntimeError) as exc:
-            self._delete(name)
             line = (str(exc).splitlines() or [type(exc).__name__])[0]
             raise ModelUnavailable(f"The adapter in {str(folder)!r} cannot be put on its base: {line}") from exc
-        self._names[folder] = name
+        for name in pairs.keys() - self._hooked:
+            self._modules[name].register_forward_hook(self._hook(name))
+            self._hooked.add(name)
+        return Adapter(number=next(self._numbers), scaling=_scaling(config), weights=pairs)
 
-    def drop(self, folder: Path) -> None:
-        """Let an adapter go, if it is there."""
-        if folder in self._names:
-            self._delete(self._names.pop(folder))
+    @contextmanager
+    def speaking(self, tokens: int, spans: Sequence[Span], kept: int, kept_spans: Sequence[Span]) -> Iterator[None]:
+        """Let the spans' adapters speak: of so many tokens in most layers, of so many kept ones in the last."""
+        self._spans = {kept: kept_spans, tokens: spans} if spans else {}
+        try:
+            yield
+        finally:
+            self._spans = {}
 
-    def activate(self, folder: Path | None) -> None:
-        """Let the base speak with one adapter that was added, or for None as it is."""
-        if self._peft is not None:
-            active = [] if folder is None else [self._names[folder]]
-            self._peft.base_model.set_adapter(active, inference_mode=True)
+    def _hook(self, name: str) -> Any:
+        def change(module: Any, args: tuple[Any, ...], output: "torch.Tensor") -> None:
+            if self._spans:
+                given = args[0].reshape(-1, args[0].shape[-1])
+                changed = output.view(-1, output.shape[-1])
+                for span in self._spans[len(given)]:
+                    if name in span.adapter.weights:
+                        part = slice(span.start, span.end)
+                        _change(module, given[part], changed[part], span.adapter.weights[name], span.adapter.scaling)
 
-    def _put(self, name: str, config: Any) -> None:
-        """Make room for an adapter's weights, in float32 as they were trained."""
-        from peft import PeftModel
+        return change
 
-        if self._peft is None:
-            self._peft = PeftModel(self._model, config, adapter_name=name)
-        else:
-            self._peft.add_adapter(name, config)
-        # PEFT makes an adapter ready to be trained, with its dropout at work.
-        self._peft.eval()
+    def _fitting(self, config: Any, weights: "Mapping[str, torch.Tensor]") -> dict[str, Pair]:
+        """Pair the weights. Raises ValueError."""
+        from peft.tuners.tuners_utils import check_target_module_exists
 
-    def _delete(self, name: str) -> None:
-        if self._peft is not None and name in self._peft.peft_config:
-            self.activate(None)
-            self._peft.delete_adapter(name)
+        beyond = [name for name in BEYOND if getattr(config, name, None)]
+        if beyond or config.peft_type != "LORA" or config.bias != "none":
+            raise ValueError(f"it is more than a plain LoRA adapter ({', '.join(beyond) or config.peft_type})")
+        targets = {name for name in self._modules if check_target_module_exists(config, name) is True}
+        expected = {f"{PREFIX}{name}.lora_{part}.weight" for name in targets for part in "AB"}
+        missing, unexpected = expected - weights.keys(), weights.keys() - expected
+        if missing or unexpected:
+            raise ValueError(f"{len(missing)} weights are missing and {len(unexpected)} are of no use")
+        pairs = {
+            name: (weights[f"{PREFIX}{name}.lora_A.weight"], weights[f"{PREFIX}{name}.lora_B.weight"])
+            for name in targets
+        }
+        for name, (first, second) in pairs.items():
+            module = self._modules[name]
+            shape = (module.in_features, module.out_features) if hasattr(module, "in_features") else module.weight.shape
+            if (first.shape[1], second.shape[0], first.shape[0]) != (*shape, second.shape[1]):
+                raise ValueError(f"its weights for {name!r} are of another shape")
+        return pairs
+
+
+def _scaling(config: Any) -> float:
+    return float(config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r))
+
+
+def _change(module: Any, given: "torch.Tensor", changed: "torch.Tensor", pair: Pair, scaling: float) -> None:
+    """Add an adapter's part to what a layer gave, in place, rounded as PEFT rounds it."""
+    from torch.nn.functional import linear
+
+    first, second = pair
+    if given.dtype == changed.dtype == first.dtype:
+        changed.addmm_(linear(given, first), second.T, alpha=scaling)
+        return
+    part = linear(linear(given.to(first.dtype), first), second) * scaling
+    # Over quantized weights PEFT rounds the change before it is added, otherwise only the sum.
+    changed.add_(part.to(changed.dtype) if hasattr(module.weight, "quant_state") else part)

@@ -1,23 +1,23 @@
 """The local engine: chat completions written in this process by a model of one's own."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
 from services.engines.engine import ChatRequest
+from services.engines.local.choice import Event
+from services.engines.local.errand import Errand
 from services.engines.local.failures import failure_of
-from services.engines.local.generation import Event, generate
-from services.engines.local.lane import Errand
 from services.engines.local.models import LocalModels
 from services.engines.local.request import SUPPORTS, read_request
 from services.engines.local.wanted import Asked, WantedModel
-from services.engines.local.weights import Weights, find_weights
+from services.engines.local.weights import find_weights
 from services.engines.local.wire import Completion
 
 
 class Local:
-    """Answers one request at a time for each base, in order; closing a stream, or leaving, frees the place."""
+    """Answers requests over one base together; closing a stream, or leaving, frees the place within a pass."""
 
     name = "local"
     supports = SUPPORTS
@@ -50,7 +50,7 @@ class Local:
         try:
             loop = asyncio.get_running_loop()
             weights = await loop.run_in_executor(self._models.finders, find_weights, self._wanted)
-            errand = Errand(lambda errand: self._answer(asked, weights, errand))
+            errand: Errand[Event] = Errand(lambda loaded, errand: loaded.join(errand, self._wanted, asked))
             self._models.lane(self._wanted, weights).submit(errand)
             async with aclosing(errand.events()) as events:
                 async for event in events:
@@ -60,12 +60,3 @@ class Local:
             if failure is exc:
                 raise
             raise failure from exc
-
-    def _answer(self, asked: Asked, weights: Weights, errand: Errand[Event]) -> Iterator[Event]:
-        import torch
-
-        with (
-            self._models.speaking(self._wanted, weights, errand.is_unwanted) as speaker,
-            torch.inference_mode(),
-        ):
-            yield from generate(speaker, asked, errand.is_unwanted)

@@ -1,91 +1,83 @@
-"""The queue before one base: requests are run in a thread of its own, in order and one at a time."""
+"""The queue before one base, and the thread in which all who are let in are answered together."""
 
-import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, Generic, TypeVar
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
+from services.engines.local.errand import Errand
 from services.errors import RateLimited
 
 log = logging.getLogger(__name__)
 
-SMOOTHING = 0.3
-"""How much the latest request counts in the usual time of one."""
+LOOKED_AT = 16
+"""So many of the latest answers say how fast others will follow."""
 
-Event = TypeVar("Event")
+LONGEST_S = 60.0
+"""Nobody is told to stay away for longer."""
 
 
-class Errand(Generic[Event]):
-    """A request on its way: what it does in the lane's thread, and how its events reach the loop that asked."""
+class Worked(Protocol):
+    """What a lane works with, once it holds it: a base."""
 
-    def __init__(self, work: Callable[["Errand[Event]"], Iterator[Event]]) -> None:
-        self._work = work
-        self._loop = asyncio.get_running_loop()
-        self._events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue()
-        self._unwanted = threading.Event()
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody is being answered."""
 
-    def is_unwanted(self) -> bool:
-        return self._unwanted.is_set()
-
-    def give_up(self) -> None:
-        self._unwanted.set()
-
-    def run(self) -> None:
-        """Do the work, in the lane's thread."""
-        try:
-            if not self.is_unwanted():
-                for event in self._work(self):
-                    self._tell(event)
-            self._tell(None)
-        except BaseException as exc:  # told to whoever asked, not to the thread
-            self._tell(exc)
-
-    async def events(self) -> AsyncGenerator[Event]:
-        """Give the events as they come; closing gives the work up."""
-        try:
-            while (event := await self._events.get()) is not None:
-                if isinstance(event, BaseException):
-                    raise event
-                yield event
-        finally:
-            self.give_up()
-
-    def _tell(self, event: Event | BaseException | None) -> None:
-        # The loop of a command line may have ended: nobody listens then.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+    def step(self) -> None:
+        """Go on a little with all who are being answered."""
 
 
 class Lane:
-    """One thread, and those who wait for it: `most_waiting` beside the one that it works for."""
+    """Answers up to `most_at_once` requests at once; `most_waiting` more may wait."""
 
-    def __init__(self, most_waiting: int) -> None:
+    def __init__(
+        self,
+        *,
+        most_at_once: int,
+        most_waiting: int,
+        hold: Callable[[Callable[[], bool]], AbstractContextManager[Worked]],
+        is_asked_back: Callable[[], bool],
+    ) -> None:
+        """`hold` gives the base for a while, unless what it is given says that nobody waits any more.
+
+        While `is_asked_back`, nobody else is let in, so that the base is idle in the end and can be given back.
+        """
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="local")
+        self._most_at_once = most_at_once
         self._most_waiting = most_waiting
+        self._hold = hold
+        self._is_asked_back = is_asked_back
         self._lock = threading.Lock()
         self._errands: list[Errand[Any]] = []
-        self._usual_s = 1.0
+        self._new: list[Errand[Any]] = []
+        self._later: list[tuple[Callable[[], None], set[Errand[Any]]]] = []
+        self._is_running = False
+        self._answered_at: deque[float] = deque(maxlen=LOOKED_AT)
 
     def submit(self, errand: Errand[Any]) -> None:
-        """Let an errand wait its turn. Raises RateLimited when too many do; those given up count no more."""
+        """Let an errand in. Raises RateLimited when too many wait; those given up count no more."""
         with self._lock:
             wanted = sum(not other.is_unwanted() for other in self._errands)
-            if wanted > self._most_waiting:
+            if wanted >= self._most_at_once + self._most_waiting:
                 raise RateLimited(
                     f"The model is busy: {wanted} requests are before this one.",
-                    retry_after_s=max(1.0, wanted * self._usual_s),
+                    retry_after_s=self._until_answered(wanted - self._most_at_once + 1),
                     code="engine_overloaded",
                 )
             self._errands.append(errand)
-            self._thread.submit(self._run, errand)
+            self._new.append(errand)
+            self._wake()
 
     def after_all(self, work: Callable[[], None]) -> None:
         """Do something in the lane's thread once all that came before has been done."""
-        self._thread.submit(_logged, work)
+        with self._lock:
+            self._later.append((work, set(self._errands)))
+            self._wake()
 
     def close(self) -> None:
         """Give up every errand and wait for the thread, which still does what was to come after them."""
@@ -94,14 +86,79 @@ class Lane:
                 errand.give_up()
         self._thread.shutdown()
 
-    def _run(self, errand: Errand[Any]) -> None:
-        begun = time.monotonic()
-        try:
-            errand.run()
-        finally:
-            with self._lock:
-                self._errands.remove(errand)
-                self._usual_s += SMOOTHING * (time.monotonic() - begun - self._usual_s)
+    def _wake(self) -> None:
+        if not self._is_running:
+            self._is_running = True
+            self._thread.submit(self._run)
+
+    def _run(self) -> None:
+        """Work until there is nothing more to do."""
+        while self._has_more():
+            self._settle()
+            if not self._new:
+                continue
+            try:
+                with self._hold(self._is_deserted) as worked:
+                    self._work(worked)
+            except BaseException as exc:  # told to those who asked, not to the thread
+                for errand in self._unsettled():
+                    errand.end(exc)
+
+    def _work(self, worked: Worked) -> None:
+        """Answer until nobody is left, or until all are done who were there when the base was asked back."""
+        while True:
+            if not self._is_asked_back():
+                for errand in self._taken():
+                    errand.begin(worked)
+            self._settle()
+            if worked.is_idle and (self._is_asked_back() or not self._new):
+                return
+            worked.step()
+
+    def _taken(self) -> list[Errand[Any]]:
+        with self._lock:
+            new, self._new = self._new, []
+            return new
+
+    def _settle(self) -> None:
+        """Forget the errands that are over, and do what was to come after them."""
+        with self._lock:
+            for errand in self._errands:
+                if errand.is_done and not errand.is_unwanted():
+                    self._answered_at.append(time.monotonic())
+            self._errands = [errand for errand in self._errands if not _is_over(errand)]
+            self._new = [errand for errand in self._new if not _is_over(errand)]
+            left = set(self._errands)
+            due = [work for work, before in self._later if not before & left]
+            self._later = [(work, before & left) for work, before in self._later if before & left]
+        for work in due:
+            _logged(work)
+
+    def _until_answered(self, count: int) -> float:
+        """Guess how long it takes until so many more have been answered."""
+        if len(self._answered_at) < 2:
+            return 1.0
+        spent = self._answered_at[-1] - self._answered_at[0]
+        return min(LONGEST_S, max(1.0, count * spent / (len(self._answered_at) - 1)))
+
+    def _has_more(self) -> bool:
+        with self._lock:
+            self._is_running = bool(self._errands or self._later or self._new)
+            return self._is_running
+
+    def _is_deserted(self) -> bool:
+        """Whether nobody waits any more."""
+        with self._lock:
+            return all(errand.is_unwanted() for errand in self._errands)
+
+    def _unsettled(self) -> list[Errand[Any]]:
+        with self._lock:
+            self._new.clear()
+            return list(self._errands)
+
+
+def _is_over(errand: Errand[Any]) -> bool:
+    return errand.is_done or errand.is_unwanted()
 
 
 def _logged(work: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""A base in memory, with the tokenizers and adapters of the models that are served over it."""
+"""A base in memory, with the tokenizers and adapters of the models that are served over it, and those it answers."""
 
 import gc
 import logging
@@ -6,16 +6,20 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune.adapter import MANIFEST, base_hash
 from finetune.errors import ModelUnavailable
 from finetune.model import Base, best_device, load_model
 from finetune.tokenizer import load_tokenizer, longest_input
-from services.engines.local.adapters import Adapters
-from services.engines.local.decode import context_tokens, end_tokens
+from services.engines.local.adapters import Adapter, Adapters
+from services.engines.local.batch import Batch
+from services.engines.local.choice import Event
+from services.engines.local.errand import Errand
+from services.engines.local.passes import Passes
 from services.engines.local.passport import check_passport
-from services.engines.local.wanted import WantedModel
+from services.engines.local.speaker import Speaker, context_tokens, end_tokens
+from services.engines.local.wanted import Asked, WantedModel
 from services.engines.local.weights import Weights
 
 if TYPE_CHECKING:
@@ -23,30 +27,29 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_TUNED = 16
-"""Tuned models over one base that are kept at once; the least recently used is let go."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many sequences a base goes on with at once, and what memory the adapters over it may take."""
+
+    most_at_once: int = 16
+    adapter_bytes: int = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Speaker:
-    """A model ready to answer: its weights with the right adapter active, and its tokenizer."""
-
-    model: Any
-    tokenizer: "PreTrainedTokenizerBase"
-    ends: frozenset[int]
-    context_tokens: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Kept:
+    """What one model adds to the base; `alike` is the same for tokenizers of which one can be had for the other."""
+
     tokenizer: "PreTrainedTokenizerBase"
+    adapter: Adapter | None
     stamp: int
+    alike: object
 
 
 class Loaded:
     """The weights, for one thread at a time. Raises ModelUnavailable, ModelMismatch."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, limits: Limits) -> None:
         import torch
         from transformers.utils.logging import disable_progress_bar
 
@@ -61,7 +64,11 @@ class Loaded:
             dtype=getattr(torch, weights.dtype),
         )
         self._weights = weights
-        self._adapters = Adapters(self.model, device)
+        self._limits = limits
+        self._adapters = Adapters(self.model)
+        self._batch = Batch(
+            Passes(self.model, self._adapters), most=limits.most_at_once, device_type=self.model.device.type
+        )
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
         log.info(
             "model_loaded source=%s quantization=%s dtype=%s device=%s bytes=%d seconds=%.2f",
@@ -69,22 +76,29 @@ class Loaded:
             time.perf_counter() - begun,
         )  # fmt: skip
 
-    def speaker(self, wanted: WantedModel) -> Speaker:
-        """Give a model over these weights, good until the next is given; what it adds to them is loaded if need be."""
-        tokenizer = self._tokenizer(wanted)
-        self._adapters.activate(wanted.adapter)
-        return Speaker(
-            model=self.model,
-            tokenizer=tokenizer,
-            ends=end_tokens(self.model, tokenizer),
-            context_tokens=context_tokens(self.model, longest_input(tokenizer)),
-        )
+    @property
+    def is_idle(self) -> bool:
+        return self._batch.is_idle
+
+    def step(self) -> None:
+        """Go on a little with all who are being answered."""
+        import torch
+
+        with torch.inference_mode():
+            self._batch.step()
+
+    def join(self, errand: Errand[Event], wanted: WantedModel, asked: Asked) -> None:
+        """Begin to answer a request with a model over these weights; what it adds to them is loaded if need be."""
+        import torch
+
+        with torch.inference_mode():
+            self._batch.join(errand, self._speaker(wanted), asked)
 
     def close(self) -> None:
         """Let go of the weights. Nothing else is to be asked of this then."""
         import torch
 
-        del self.model, self._adapters
+        del self.model, self._adapters, self._batch
         # Modules of a model refer to one another.
         gc.collect()
         if torch.cuda.is_available():
@@ -92,34 +106,59 @@ class Loaded:
         log.info("model_let_go source=%s quantization=%s", self._weights.folder, self._weights.quantization)
 
     def forget(self, folder: Path) -> None:
-        """Let a tuned model go."""
+        """Let a tuned model go. Those who are being answered by it keep what they need of it."""
         self._kept.pop(folder, None)
-        self._adapters.drop(folder)
 
-    def _tokenizer(self, wanted: WantedModel) -> "PreTrainedTokenizerBase":
+    def _speaker(self, wanted: WantedModel) -> Speaker:
+        kept = self._known(wanted)
+        return Speaker(
+            tokenizer=kept.tokenizer,
+            adapter=kept.adapter,
+            generation_config=self.model.generation_config,
+            ends=end_tokens(self.model, kept.tokenizer),
+            context_tokens=context_tokens(self.model, longest_input(kept.tokenizer)),
+        )
+
+    def _known(self, wanted: WantedModel) -> _Kept:
         folder = wanted.folder or self._weights.folder
         stamp = _stamp(folder / (MANIFEST if wanted.manifest else "config.json"))
         kept = self._kept.get(folder)
         # A checkpoint of a step that was run again is another model under the same name.
         if kept is None or kept.stamp != stamp:
             self.forget(folder)
-            kept = self._kept[folder] = _Kept(self._admitted(wanted, folder), stamp)
+            kept = self._kept[folder] = self._admitted(wanted, folder, stamp)
         self._kept.move_to_end(folder)
-        while len(self._kept) > MOST_TUNED:
-            self.forget(next(iter(self._kept)))
-        return kept.tokenizer
+        self._make_room(kept)
+        return kept
 
-    def _admitted(self, wanted: WantedModel, folder: Path) -> "PreTrainedTokenizerBase":
+    def _make_room(self, wanted: _Kept) -> None:
+        """Let adapters go that nobody speaks with, the least recently used first, until the rest is within limits."""
+        in_use = self._batch.adapters
+        taken = sum(kept.adapter.size_bytes for kept in self._kept.values() if kept.adapter is not None)
+        for folder, kept in list(self._kept.items()):
+            if taken <= self._limits.adapter_bytes:
+                return
+            if kept.adapter is not None and kept is not wanted and kept.adapter.number not in in_use:
+                self.forget(folder)
+                taken -= kept.adapter.size_bytes
+
+    def _admitted(self, wanted: WantedModel, folder: Path, stamp: int) -> _Kept:
         """Load what one model adds to the base, once its passport is checked."""
         begun = time.perf_counter()
         tokenizer = load_tokenizer(str(folder))
+        alike: object = folder
         if wanted.manifest is not None:
             base_sha256 = self.base_sha256 if wanted.adapter else None
             check_passport(wanted.id, wanted.manifest, base_sha256=base_sha256, tokenizer=tokenizer)
+            known = wanted.manifest
+            alike = (known.tokenizer_sha256, known.template_sha256, tokenizer.model_max_length)
+        # A tokenizer takes more memory than a small adapter, and those over one base are mostly the same.
+        same = next((kept.tokenizer for kept in self._kept.values() if kept.alike == alike), tokenizer)
+        adapter = None
         if wanted.adapter is not None:
-            self._adapters.add(wanted.adapter)
+            adapter = self._adapters.load(wanted.adapter)
             log.info("adapter_loaded model=%s seconds=%.2f", wanted.id, time.perf_counter() - begun)
-        return tokenizer
+        return _Kept(tokenizer=same, adapter=adapter, stamp=stamp, alike=alike)
 
 
 def _stamp(path: Path) -> int:

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from services.engines.local.decode import Place
-from services.engines.local.generation import Begun, Event, Written
+from services.engines.local.choice import Begun, Event, Written
+from services.engines.local.logprobs import Place
 from services.engines.local.text import Token, bytes_of
 from services.engines.local.wanted import Asked
 
@@ -98,10 +98,15 @@ class Completion:
         head: dict[str, Any] = {"object": "chat.completion.chunk", "created": self._created}
         return head | {"usage": None} if self._asked.include_usage else head
 
-    def _usage(self) -> dict[str, int]:
-        prompt = len(self._begun.prompt) if self._begun else 0
+    def _usage(self) -> dict[str, Any]:
+        prompt, cached = (len(self._begun.prompt), self._begun.cached) if self._begun else (0, 0)
         completion = sum(written.tokens for written in self._written)
-        return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+        return {
+            "prompt_tokens": prompt,
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
 
     def _of_prompt(self) -> dict[str, Any]:
         wanted = self._begun is not None and self._asked.return_token_ids

@@ -1,22 +1,78 @@
-"""The queue before a base: in order, one at a time, bounded, and left by those who go."""
+"""The queue before a base: many at once, bounded, left by those who go, and given back when others ask for it."""
 
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from services.engines.local.lane import Errand, Lane
+from services.engines.local.errand import Errand
+from services.engines.local.lane import Lane
 from services.errors import RateLimited
 
 WAIT_S = 10.0
 
-Work = Callable[[Errand[str]], Iterator[str]]
+
+class Base:
+    """Says a word a step to each of its errands, once it is let go; never ends those that are endless."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.go.set()
+        self.stepping = threading.Event()
+        self.errands: list[tuple[Errand[str], list[str]]] = []
+        self.most = 0
+        self.crowded = threading.Event()
+        self.held_again = threading.Event()
+        self.holds = 0
+        self.asked_back = False
+        self.broken: Exception | None = None
+
+    @contextmanager
+    def hold(self, _is_deserted: Callable[[], bool]) -> Iterator["Base"]:
+        if self.broken:
+            raise self.broken
+        self.holds += 1
+        if self.holds > 1:
+            self.held_again.set()
+        yield self
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.errands
+
+    def step(self) -> None:
+        self.stepping.set()
+        self.go.wait(0.001)
+        self.most = max(self.most, len(self.errands))
+        if self.most > 1:
+            self.crowded.set()
+        self.errands = [one for one in self.errands if not one[0].is_unwanted()]
+        if self.go.is_set():
+            for errand, words in self.errands:
+                errand.tell(words.pop(0))
+                if not words:
+                    errand.end()
+            self.errands = [one for one in self.errands if one[1]]
+
+    def errand(self, *words: str) -> Errand[str]:
+        def begin(base: Base, errand: Errand[str]) -> None:
+            if "wrong" in words:
+                raise ValueError("wrong")
+            base.errands.append((errand, list(words)))
+
+        return Errand(begin)
 
 
 @pytest.fixture
-def lane() -> Iterator[Lane]:
-    lane = Lane(most_waiting=1)
+def base() -> Base:
+    return Base()
+
+
+@pytest.fixture
+def lane(base: Base) -> Iterator[Lane]:
+    lane = Lane(most_at_once=2, most_waiting=1, hold=base.hold, is_asked_back=lambda: base.asked_back)
     yield lane
     lane.close()
 
@@ -25,117 +81,128 @@ async def answered(errand: Errand[str]) -> list[str]:
     return [event async for event in errand.events()]
 
 
-def saying(*words: str) -> Work:
-    return lambda _errand: iter(words)
-
-
-class Held:
-    """Work that has begun and goes on until it is let go or given up."""
-
-    def __init__(self) -> None:
-        self.begun = threading.Event()
-        self.go = threading.Event()
-        self.given_up = False
-
-    def __call__(self, errand: Errand[str]) -> Iterator[str]:
-        self.begun.set()
-        while not self.go.wait(0.001):
-            if errand.is_unwanted():
-                self.given_up = True
-                return
-        yield "done"
-
-
-def test_errands_are_run_in_order(lane: Lane) -> None:
+def test_errands_are_answered_together(lane: Lane, base: Base) -> None:
     async def main() -> list[list[str]]:
-        errands = [Errand(saying(word, word)) for word in "ab"]
+        base.go.clear()
+        errands = [base.errand("a", "a"), base.errand("b", "b", "b")]
         for errand in errands:
             lane.submit(errand)
+        await asyncio.to_thread(base.crowded.wait, WAIT_S)
+        base.go.set()
         return [await answered(errand) for errand in errands]
 
-    assert asyncio.run(main()) == [["a", "a"], ["b", "b"]]
+    assert asyncio.run(main()) == [["a", "a"], ["b", "b", "b"]]
 
 
-def test_one_too_many_is_told_when_to_come_back(lane: Lane) -> None:
+def test_one_too_many_is_told_when_to_come_back(lane: Lane, base: Base) -> None:
     async def main() -> None:
-        held = Held()
-        running, waiting = Errand(held), Errand(saying("b"))
-        lane.submit(running)
-        lane.submit(waiting)
+        base.go.clear()
+        errands = [base.errand(word) for word in "abc"]
+        for errand in errands:
+            lane.submit(errand)
         with pytest.raises(RateLimited) as refused:
-            lane.submit(Errand(saying("c")))
+            lane.submit(base.errand("d"))
         assert refused.value.retry_after_s and refused.value.retry_after_s >= 1
-        held.go.set()
-        assert await answered(running) == ["done"]
-        assert await answered(waiting) == ["b"]
-        last = Errand(saying("d"))
+        base.go.set()
+        assert [await answered(errand) for errand in errands] == [["a"], ["b"], ["c"]]
+        last = base.errand("e")
         lane.submit(last)
+        assert await answered(last) == ["e"]
+
+    asyncio.run(main())
+
+
+def test_those_who_leave_make_room_at_once(lane: Lane, base: Base) -> None:
+    async def main() -> None:
+        base.go.clear()
+        errands = [base.errand(word) for word in "abc"]
+        for errand in errands:
+            lane.submit(errand)
+        listening = asyncio.create_task(answered(errands[0]))
+        await asyncio.to_thread(base.stepping.wait, WAIT_S)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        last = base.errand("d")
+        lane.submit(last)
+        base.go.set()
         assert await answered(last) == ["d"]
 
     asyncio.run(main())
 
 
-def test_one_who_leaves_ends_its_work_and_frees_its_place(lane: Lane) -> None:
+def test_what_goes_wrong_is_told_to_the_one_who_asked(lane: Lane, base: Base) -> None:
     async def main() -> None:
-        held = Held()
-        running, waiting = Errand(held), Errand(saying("b"))
-        lane.submit(running)
-        lane.submit(waiting)
-        listening = asyncio.create_task(answered(running))
-        await asyncio.to_thread(held.begun.wait, WAIT_S)
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
-        assert await answered(waiting) == ["b"]
-        assert held.given_up
+        errands = [base.errand("wrong"), base.errand("b")]
+        for errand in errands:
+            lane.submit(errand)
+        with pytest.raises(ValueError, match="wrong"):
+            await answered(errands[0])
+        assert await answered(errands[1]) == ["b"]
 
     asyncio.run(main())
 
 
-def test_one_who_leaves_the_queue_makes_room_at_once(lane: Lane) -> None:
+def test_a_base_that_cannot_be_had_is_tried_again_for_those_who_come_later(lane: Lane, base: Base) -> None:
     async def main() -> None:
-        held, never = Held(), Held()
-        lane.submit(Errand(held))
-        waiting = Errand(never)
-        lane.submit(waiting)
-        waiting.give_up()
-        last = Errand(saying("c"))
-        lane.submit(last)
-        held.go.set()
-        assert await answered(last) == ["c"]
-        assert not never.begun.is_set()
-
-    asyncio.run(main())
-
-
-def test_what_goes_wrong_is_told_to_the_one_who_asked(lane: Lane) -> None:
-    def broken(_errand: Errand[str]) -> Iterator[str]:
-        yield "a"
-        raise RuntimeError("broken")
-
-    async def main() -> None:
-        first, second = Errand(broken), Errand(saying("b"))
+        base.broken = OSError("no such files")
+        first, second = base.errand("a"), base.errand("b")
         lane.submit(first)
+        with pytest.raises(OSError, match="no such files"):
+            await answered(first)
+        base.broken = None
         lane.submit(second)
-        heard = []
-        with pytest.raises(RuntimeError, match="broken"):
-            async for event in first.events():
-                heard.append(event)
-        assert heard == ["a"]
         assert await answered(second) == ["b"]
 
     asyncio.run(main())
 
 
-def test_what_comes_after_all_waits_for_them_and_survives_a_close(lane: Lane) -> None:
+def test_a_base_that_is_asked_back_is_given_back_before_others_are_let_in(lane: Lane, base: Base) -> None:
+    async def main() -> None:
+        base.go.clear()
+        first, second = base.errand("a"), base.errand("b")
+        lane.submit(first)
+        await asyncio.to_thread(base.stepping.wait, WAIT_S)
+        base.asked_back = True
+        lane.submit(second)
+        base.go.set()
+        assert await answered(first) == ["a"]
+        await asyncio.to_thread(base.held_again.wait, WAIT_S)
+        base.asked_back = False
+        assert await answered(second) == ["b"]
+        assert base.most == 1
+
+    asyncio.run(main())
+
+
+def test_what_comes_after_all_waits_for_those_before_and_for_nobody_else(lane: Lane, base: Base) -> None:
+    done = threading.Event()
+
+    async def main() -> None:
+        base.go.clear()
+        first, second = base.errand("a"), base.errand(*"bbbb")
+        lane.submit(first)
+        lane.after_all(done.set)
+        lane.submit(second)
+        await asyncio.to_thread(base.stepping.wait, WAIT_S)
+        assert not done.is_set()
+        base.go.set()
+        assert await answered(first) == ["a"]
+        assert await asyncio.to_thread(done.wait, WAIT_S)
+        assert await answered(second) == ["b"] * 4
+
+    asyncio.run(main())
+
+
+def test_a_close_gives_up_those_who_wait_and_does_what_was_to_come_after(lane: Lane, base: Base) -> None:
     done: list[str] = []
 
     async def main() -> None:
-        held = Held()
-        lane.submit(Errand(held))
+        base.go.clear()
+        lane.submit(base.errand("a"))
         lane.after_all(lambda: done.append("after"))
-        await asyncio.to_thread(held.begun.wait, WAIT_S)
+        await asyncio.to_thread(base.stepping.wait, WAIT_S)
         assert done == []
         await asyncio.to_thread(lane.close)
-        assert (done, held.given_up) == (["after"], True)
+        assert (done, base.errands) == (["after"], [])
 
     asyncio.run(main())

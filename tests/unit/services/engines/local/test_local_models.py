@@ -11,6 +11,7 @@ import pytest
 from finetune.errors import ModelUnavailable
 from finetune.model import Base
 from services.engines.local import models as module
+from services.engines.local.loaded import Limits
 from services.engines.local.models import LocalModels
 from services.engines.local.wanted import WantedModel, wanted_tuned
 from services.engines.local.weights import Weights
@@ -31,26 +32,23 @@ class World:
         self.gate = threading.Event()
         self.gate.set()
 
-    def load(self, weights: Weights) -> "FakeLoaded":
+    def load(self, weights: Weights, _limits: Limits) -> "FakeLoaded":
         self.loaded.append(weights.folder.name)
         assert self.gate.wait(WAIT_S)
         if weights.folder.name == "broken":
             raise ModelUnavailable("no such files")
         return FakeLoaded(self)
 
-    def speak(self, name: str, is_unwanted: Any = lambda: False) -> None:
+    def hold(self, name: str, is_unwanted: Any = lambda: False) -> None:
         wanted, weights = wanted_model(name)
         self.models.lane(wanted, weights)
-        with self.models.speaking(wanted, weights, is_unwanted):
+        with self.models.holding(weights, is_unwanted):
             pass
 
 
 class FakeLoaded:
     def __init__(self, world: World) -> None:
         self.world = world
-
-    def speaker(self, wanted: WantedModel) -> str:
-        return wanted.id
 
     def forget(self, folder: Path) -> None:
         self.world.forgotten.append(folder.name)
@@ -80,22 +78,22 @@ def test_two_first_requests_load_once(world: World) -> None:
     lane = world.models.lane(wanted, weights)
     assert world.models.lane(wanted, weights) is lane
 
-    heard: list[str] = []
+    heard: list[object] = []
 
     def ask() -> None:
-        with world.models.speaking(wanted, weights) as speaker:
-            heard.append(str(speaker))
+        with world.models.holding(weights) as loaded:
+            heard.append(loaded)
 
     for _ in range(2):
         lane.after_all(ask)
     world.gate.set()
     lane.close()
-    assert (world.loaded, heard) == (["a"], ["a", "a"])
+    assert (world.loaded, len(set(heard))) == (["a"], 1)
 
 
 def test_the_least_recently_used_base_makes_room(world: World) -> None:
     for name in ("a", "b", "a", "c", "a", "b"):
-        world.speak(name)
+        world.hold(name)
 
     assert world.loaded == ["a", "b", "c", "b"]
     assert world.closed == 2
@@ -103,11 +101,11 @@ def test_the_least_recently_used_base_makes_room(world: World) -> None:
 
 def test_a_base_at_work_is_waited_for(world: World) -> None:
     wanted, weights = wanted_model("a")
-    world.speak("b")
+    world.hold("b")
     world.models.lane(wanted, weights)
     with ThreadPoolExecutor(2) as pool:
-        with world.models.speaking(wanted, weights), world.models.speaking(*wanted_model("b")):
-            third = pool.submit(world.speak, "c")
+        with world.models.holding(weights), world.models.holding(wanted_model("b")[1]):
+            third = pool.submit(world.hold, "c")
             with pytest.raises(TimeoutError):
                 third.result(0.05)
             assert world.loaded == ["b", "a"]
@@ -117,19 +115,19 @@ def test_a_base_at_work_is_waited_for(world: World) -> None:
 
 def test_one_who_has_gone_waits_no_longer_for_room(world: World) -> None:
     for name in ("a", "b"):
-        world.speak(name)
-    a, b = wanted_model("a"), wanted_model("b")
-    with world.models.speaking(*a), world.models.speaking(*b), pytest.raises(NotReady):
-        world.speak("c", lambda: True)
+        world.hold(name)
+    a, b = wanted_model("a")[1], wanted_model("b")[1]
+    with world.models.holding(a), world.models.holding(b), pytest.raises(NotReady):
+        world.hold("c", lambda: True)
 
 
 def test_a_model_that_cannot_be_loaded_is_tried_again_and_takes_no_room(world: World) -> None:
     for name in ("a", "b"):
-        world.speak(name)
+        world.hold(name)
     for _ in range(2):
         with pytest.raises(ModelUnavailable):
-            world.speak("broken")
-    world.speak("b")
+            world.hold("broken")
+    world.hold("b")
 
     assert world.loaded == ["a", "b", "broken", "broken"]
 
@@ -142,7 +140,7 @@ def test_the_files_of_a_model_go_once_all_before_were_answered(world: World, tmp
     answering, go = threading.Event(), threading.Event()
 
     def answer() -> None:
-        with world.models.speaking(wanted, weights):
+        with world.models.holding(weights):
             answering.set()
             go.wait(WAIT_S)
 
@@ -167,10 +165,10 @@ def test_a_model_that_was_tuned_whole_is_let_go_with_its_weights(world: World) -
     wanted = WantedModel(id="ft:full", base=wanted.base, folder=weights.folder)
     world.models.lane(wanted, weights)
     removed = threading.Event()
-    with world.models.speaking(wanted, weights):
+    with world.models.holding(weights):
         pass
     world.models.discard(weights.folder, removed.set)
     assert removed.wait(WAIT_S)
-    world.speak("full")
+    world.hold("full")
 
     assert world.loaded == ["full", "full"]
