@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from services.engines.local.engine import Local
 from services.engines.local.loaded import Limits
@@ -39,6 +39,8 @@ SHAPE: dict[str, Any] = {
     "head_dim": 64, "max_position_embeddings": 2048,
 }  # fmt: skip
 WORDS = ["one", "two", "three", "four", "five", "six", "seven", "what", "is", "and", "the", "sum", "of", "all"]
+
+Questions: TypeAlias = Sequence[Mapping[str, Any]]
 
 _numbers = count()
 
@@ -120,15 +122,15 @@ def speed(base: Path, adapters: Mapping[Path, Any]) -> dict[str, Any]:
         asked = Asking(models)
         engine = asked.base(base)
         tuned = [asked.tuned(at, manifest) for at, manifest in list(adapters.items())[:8]]
-        ways: dict[str, Callable[[], int]] = {
-            "generate_alone": lambda: generated(plain, 1),
-            "local_alone": lambda: streamed([engine], plain),
-            "static_batch_of_16": lambda: generated(plain, AT_ONCE),
-            "local_16": lambda: streamed([engine] * AT_ONCE, plain),
-            "local_16_of_8_adapters": lambda: streamed(tuned * 2, plain),
-            "transformers_continuous_16": lambda: continuous(plain),
+        ways: dict[str, Callable[[Questions], int]] = {
+            "generate_alone": lambda asked: generated(plain, asked[:1]),
+            "local_alone": lambda asked: streamed([engine], asked[:1]),
+            "static_batch_of_16": lambda asked: generated(plain, asked),
+            "local_16": lambda asked: streamed([engine] * AT_ONCE, asked),
+            "local_16_of_8_adapters": lambda asked: streamed(tuned * 2, asked),
+            "transformers_continuous_16": lambda asked: continuous(plain, asked),
         }
-        rates, busy = measured(ways)
+        rates, busy = measured(ways, plain)
     pairs = {
         "alone_to_generate": ("local_alone", "generate_alone"),
         "16_to_static_batch": ("local_16", "static_batch_of_16"),
@@ -146,14 +148,17 @@ def of(found: Mapping[str, Sequence[float]], ours: str, theirs: str) -> float:
     return statistics.median(one / other for one, other in zip(found[ours], found[theirs], strict=True))
 
 
-def measured(ways: Mapping[str, Callable[[], int]]) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+def measured(
+    ways: Mapping[str, Callable[[Questions], int]], plain: Plain
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Give tokens a second of each way and round, and tokens a second of processor time; the first round warms up."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     busy: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(ROUNDS + 1):
         for name, way in ways.items():
+            asked = [question(plain) for _ in range(AT_ONCE)]
             begun, worked = time.perf_counter(), time.process_time()
-            tokens = way()
+            tokens = way(asked)
             spent, spent_busy = time.perf_counter() - begun, time.process_time() - worked
             if number:
                 rates[name].append(tokens / spent)
@@ -176,10 +181,10 @@ def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": text}
 
 
-def generated(plain: Plain, rows: int) -> int:
+def generated(plain: Plain, asked: Questions) -> int:
     import torch
 
-    ids = torch.tensor([plain.prompt(question(plain)) for _ in range(rows)])
+    ids = torch.tensor([plain.prompt(dict(message)) for message in asked])
     with torch.inference_mode():
         whole = plain.model.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS_OUT, do_sample=False
@@ -187,10 +192,10 @@ def generated(plain: Plain, rows: int) -> int:
     return int(whole[:, TOKENS_IN:].numel())
 
 
-def continuous(plain: Plain) -> int:
+def continuous(plain: Plain, asked: Questions) -> int:
     from transformers import GenerationConfig
 
-    prompts = [plain.prompt(question(plain)) for _ in range(AT_ONCE)]
+    prompts = [plain.prompt(dict(message)) for message in asked]
     config = GenerationConfig(max_new_tokens=TOKENS_OUT, do_sample=False, eos_token_id=-1, pad_token_id=0)
     attention = plain.model.config._attn_implementation
     try:
@@ -200,16 +205,16 @@ def continuous(plain: Plain) -> int:
     return sum(len(answer.generated_tokens) for answer in answers.values())
 
 
-def streamed(engines: Sequence[Local], plain: Plain) -> int:
+def streamed(engines: Sequence[Local], asked: Questions) -> int:
     """Ask all at once and give how many tokens came."""
 
-    async def one(engine: Local, message: dict[str, Any]) -> int:
-        asked = request(message, max_tokens=TOKENS_OUT, stream_options={"include_usage": True})
-        *_, last = [chunk async for chunk in engine.stream(asked)]
+    async def one(engine: Local, message: Mapping[str, Any]) -> int:
+        wanted = request(dict(message), max_tokens=TOKENS_OUT, stream_options={"include_usage": True})
+        *_, last = [chunk async for chunk in engine.stream(wanted)]
         return int(last["usage"]["completion_tokens"])
 
     async def main() -> int:
-        return sum(await asyncio.gather(*(one(engine, question(plain)) for engine in engines)))
+        return sum(await asyncio.gather(*map(one, engines, asked)))
 
     return asyncio.run(main())
 

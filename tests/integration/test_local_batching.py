@@ -227,6 +227,18 @@ def test_a_model_of_another_kind_is_refused(asking: Asking, folder: Path) -> Non
     assert refused.value.code == "unsupported_model"
 
 
+def test_a_model_with_longrope_ends_where_its_keys_would_turn(asking: Asking, folder: Path) -> None:
+    rope = {
+        "rope_type": "longrope", "rope_theta": 10_000.0, "short_factor": [1.0] * 8, "long_factor": [4.0] * 8,
+        "original_max_position_embeddings": 64,
+    }  # fmt: skip
+    at = tiny_model(folder / "longrope", family="phi3", rope_parameters=rope, original_max_position_embeddings=64)
+
+    assert asking.ids(asking.base(at)) == Plain(at).generated()
+    with pytest.raises(BadRequest, match="maximum context length is 64"):
+        asking.chat(asking.base(at), user("two " * 60))
+
+
 def test_one_too_many_is_told_when_to_come_back(base: Path) -> None:
     asking = Asking(LocalModels(most_bases=1, most_waiting=2, limits=Limits(most_at_once=SLOTS)))
     answers = together(*((asking.base(base), message, {}) for message in questions(SLOTS + 3)))

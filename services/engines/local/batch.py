@@ -100,14 +100,13 @@ class Batch:
     def step(self) -> None:
         """Go on by one pass. What goes wrong in it is told to all who are in it, and the next one begins anew."""
         self._let_leave()
-        self._let_in()
-        chosen = self._chosen()
-        if chosen:
-            try:
-                seen = self._passes.run([segment for _, _, segment in chosen])
-                self._go_on(chosen, seen)
-            except Exception as exc:
-                self._fail(exc)
+        try:
+            self._let_in()
+            chosen = self._chosen()
+            if chosen:
+                self._go_on(chosen, self._passes.run([segment for _, _, segment in chosen]))
+        except Exception as exc:
+            self._fail(exc)
         self._let_leave()
         if self.is_idle:
             self.rows.trim(KEPT_BYTES)
@@ -129,8 +128,9 @@ class Batch:
                 later.append((answering, choice))
                 continue
             owner = 0 if choice.speaker.adapter is None else choice.speaker.adapter.number
-            choice.sit(self.rows.take(choice.tokens, owner, share=not choice.wants_places))
+            # It is among those who are told if there is no memory for its row.
             self._active.append((answering, choice))
+            choice.sit(self.rows.take(choice.tokens, owner, share=not choice.wants_places))
         self._waiting.extendleft(reversed(later))
 
     def _chosen(self) -> list[_Chosen]:
@@ -193,12 +193,12 @@ class Batch:
         log.exception("local_pass_failed sequences=%d", len(self._active))
         # Its frames hold on to the tensors of the pass.
         failure = failure.with_traceback(None)
-        for answering, _ in self._active:
-            answering.errand.end(failure)
-        self._let_leave()
+        failed, self._active = self._active, []
         self.rows.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        for answering, _ in failed:
+            answering.errand.end(failure)
 
 
 def _row(choice: Choice) -> Row:

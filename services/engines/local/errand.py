@@ -33,8 +33,8 @@ class Errand(Generic[Event]):
         except BaseException as exc:
             self.end(exc)
 
-    def tell(self, *events: Event) -> None:
-        self._send(*events)
+    def tell(self, event: Event) -> None:
+        self._send(event)
 
     def end(self, failure: BaseException | None = None) -> None:
         """Tell that nothing more will come, or why. The first word is the last."""
@@ -52,8 +52,7 @@ class Errand(Generic[Event]):
         finally:
             self.give_up()
 
-    def _send(self, *events: Event | BaseException | None) -> None:
+    def _send(self, event: Event | BaseException | None) -> None:
         # The loop of a command line may have ended: nobody listens then.
         with suppress(RuntimeError):
-            for event in events:
-                self._loop.call_soon_threadsafe(self._events.put_nowait, event)
+            self._loop.call_soon_threadsafe(self._events.put_nowait, event)

@@ -6,7 +6,6 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetune.adapter import MANIFEST, base_hash
 from finetune.errors import ModelUnavailable
@@ -22,9 +21,6 @@ from services.engines.local.speaker import Speaker, context_tokens, end_tokens
 from services.engines.local.wanted import Asked, WantedModel
 from services.engines.local.weights import Weights
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 log = logging.getLogger(__name__)
 
 
@@ -38,12 +34,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
-    """What one model adds to the base; `alike` is the same for tokenizers of which one can be had for the other."""
+    """A model that was asked for; `alike` is the same for tokenizers of which one can be had for the other."""
 
-    tokenizer: "PreTrainedTokenizerBase"
-    adapter: Adapter | None
+    speaker: Speaker
     stamp: int
     alike: object
+
+    @property
+    def adapter(self) -> Adapter | None:
+        return self.speaker.adapter
 
 
 class Loaded:
@@ -92,7 +91,7 @@ class Loaded:
         import torch
 
         with torch.inference_mode():
-            self._batch.join(errand, self._speaker(wanted), asked)
+            self._batch.join(errand, self._known(wanted).speaker, asked)
 
     def close(self) -> None:
         """Let go of the weights. Nothing else is to be asked of this then."""
@@ -108,16 +107,6 @@ class Loaded:
     def forget(self, folder: Path) -> None:
         """Let a tuned model go. Those who are being answered by it keep what they need of it."""
         self._kept.pop(folder, None)
-
-    def _speaker(self, wanted: WantedModel) -> Speaker:
-        kept = self._known(wanted)
-        return Speaker(
-            tokenizer=kept.tokenizer,
-            adapter=kept.adapter,
-            generation_config=self.model.generation_config,
-            ends=end_tokens(self.model, kept.tokenizer),
-            context_tokens=context_tokens(self.model, longest_input(kept.tokenizer)),
-        )
 
     def _known(self, wanted: WantedModel) -> _Kept:
         folder = wanted.folder or self._weights.folder
@@ -153,12 +142,19 @@ class Loaded:
             known = wanted.manifest
             alike = (known.tokenizer_sha256, known.template_sha256, tokenizer.model_max_length)
         # A tokenizer takes more memory than a small adapter, and those over one base are mostly the same.
-        same = next((kept.tokenizer for kept in self._kept.values() if kept.alike == alike), tokenizer)
+        same = next((kept.speaker.tokenizer for kept in self._kept.values() if kept.alike == alike), tokenizer)
         adapter = None
         if wanted.adapter is not None:
             adapter = self._adapters.load(wanted.adapter)
             log.info("adapter_loaded model=%s seconds=%.2f", wanted.id, time.perf_counter() - begun)
-        return _Kept(tokenizer=same, adapter=adapter, stamp=stamp, alike=alike)
+        speaker = Speaker(
+            tokenizer=same,
+            adapter=adapter,
+            generation_config=self.model.generation_config,
+            ends=end_tokens(self.model, same),
+            context_tokens=context_tokens(self.model, longest_input(same)),
+        )
+        return _Kept(speaker=speaker, stamp=stamp, alike=alike)
 
 
 def _stamp(path: Path) -> int:

@@ -29,7 +29,14 @@ def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def context_tokens(model: Any, longest_input: int | None) -> int | None:
-    """The most tokens that prompt and answer may have together, None where neither model nor tokenizer says it."""
+    """The most tokens that prompt and answer may have together, None where neither model nor tokenizer says it.
+
+    A model with LongRoPE turns all its keys another way once one of them is beyond what it was first trained on. That
+    would turn those of others in the batch as well, and of prompts that were read in parts, so that is its end here.
+    """
     known: Mapping[str, Any] = model.config.get_text_config().to_dict()
     said = known.get("max_position_embeddings")
+    rope = known.get("rope_parameters") or {}
+    if rope.get("rope_type") == "longrope":
+        said = rope.get("original_max_position_embeddings") or known.get("original_max_position_embeddings") or said
     return said if isinstance(said, int) else longest_input

@@ -29,7 +29,7 @@ def find_weights(wanted: WantedModel) -> Weights:
     return Weights(
         folder=folder,
         quantization=wanted.quantization,
-        dtype=wanted.dtype or _own_dtype(folder),
+        dtype=wanted.dtype or _own_dtype(folder, _changed_ns(folder / "config.json")),
         changed_ns=max((path.stat().st_mtime_ns for path in folder.glob("*.safetensors")), default=0),
     )
 
@@ -51,7 +51,12 @@ def _fetched(source: str, revision: str | None) -> Path:
     return locate(Base(source=source, revision=revision)).folder
 
 
-def _own_dtype(folder: Path) -> str:
+def _changed_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+@lru_cache(maxsize=64)
+def _own_dtype(folder: Path, _changed_ns: int) -> str:
     from transformers import AutoConfig
 
     try:
