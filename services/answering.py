@@ -4,8 +4,9 @@
 `conclude` checks what a quoting or a writing engine gave. `ask` is the whole turn at once.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,11 +20,13 @@ from rag.answer import Asking, concluded, finish, ground, refusal
 from rag.errors import GeneratorFailed
 from rag.retrieve import SearchOptions
 from rag.types import Answer, Citation, Grounding
-from services.engines.engine import ChatRequest, Engine
+from services.engines.engine import ChatRequest
 from services.engines.extractive import texts_of
+from services.engines.fallback import Answered, Candidate, Line, Tried
 from services.engines.parameters import effective
-from services.engines.router import EXTRACTIVE, Route
+from services.engines.router import Route
 from services.errors import BadRequest, NotFound, ServiceError
+from services.model_table import EXTRACTIVE
 from services.settings import AliasSettings
 from services.storage.vector_stores import find_store_by_name
 from services.wiring import Services
@@ -44,15 +47,41 @@ class FileSearch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """A request ready for its engine: what to send, and to whom."""
+    """A request ready for its engine: what to send, to whom, and who stands in. `tried` did not answer it.
 
-    route: Route
-    request: ChatRequest
+    `begun` is the clock, in seconds, when all that comes before the engine was done.
+    """
+
+    line: Line[ChatRequest]
     refusal: str
+    tried: tuple[Tried, ...] = ()
+    begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def route(self) -> Route:
+        """Give where the answer comes from: from the first in line, until another has stood in."""
+        return self.line.first.route
+
+    @property
+    def request(self) -> ChatRequest:
+        return self.line.first.request
 
     @property
     def grounding(self) -> Grounding | None:
         return self.request.grounding
+
+    async def answered(self) -> tuple["Turn", dict[str, Any]]:
+        """Give the completion, and the turn as it belongs to the model that wrote it."""
+        answered = await self.line.answer(lambda candidate: candidate.route.engine.chat(candidate.request))
+        return self._of(answered), answered.result
+
+    async def streamed(self) -> tuple["Turn", AsyncGenerator[dict[str, Any]]]:
+        """Give the chunks of the completion, and the turn as it belongs to the model that writes it."""
+        answered = await self.line.stream(lambda candidate: candidate.route.engine.stream(candidate.request))
+        return self._of(answered), answered.result
+
+    def _of(self, answered: Answered[ChatRequest, Any]) -> "Turn":
+        return replace(self, line=Line(first=answered.candidate), tried=answered.tried) if answered.tried else self
 
 
 async def in_worker(work: Callable[[], Result]) -> Result:
@@ -68,7 +97,7 @@ async def in_worker(work: Callable[[], Result]) -> Result:
 async def ask(services: Services, project_id: str, **asked: Any) -> Answer:
     """Give the checked answer to a turn; the arguments are those of `prepare`, with documents named."""
     turn = await in_worker(partial(prepare, services, project_id, **asked))
-    completion = await turn.route.engine.chat(turn.request)
+    turn, completion = await turn.answered()
     message = completion["choices"][0]["message"]
     return conclude(turn, message.get("content") or "", message.get("citations"))
 
@@ -84,13 +113,14 @@ def prepare(
 ) -> Turn:
     """Find the engine and, where documents are named, ground the last question in them."""
     route = services.router.resolve(project_id, model)
-    turn = Turn(
-        route=route,
-        request=ChatRequest(messages=tuple(messages), params=effective(params or {}, route.engine)),
-        refusal=refusal(services.templates),
-    )
+    given = params or {}
+    request = ChatRequest(messages=tuple(messages), params=effective(given, route.engine))
+    line = Line(first=Candidate(route=route, request=request))
     search = file_search or _bound(services, project_id, route.alias)
-    return turn if search is None else _grounded(services, project_id, turn, search)
+    if search is not None:
+        line = _grounded(services, project_id, line, search)
+    line = _with_fallbacks(services, project_id, line, model, given)
+    return Turn(line=line, refusal=refusal(services.templates))
 
 
 def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None) -> Answer:
@@ -114,8 +144,27 @@ def _bound(services: Services, project_id: str, alias: AliasSettings | None) -> 
     return FileSearch(store_ids=tuple(store.id for _, store in found if store is not None))
 
 
-def _grounded(services: Services, project_id: str, turn: Turn, search: FileSearch) -> Turn:
-    alias = turn.route.alias or AliasSettings(model=turn.route.model_id)
+def _with_fallbacks(
+    services: Services, project_id: str, line: Line[ChatRequest], model: str, params: Mapping[str, Any]
+) -> Line[ChatRequest]:
+    """Put those in line that stand in for the model, with the parameters as each of them takes them."""
+    others: list[Candidate[ChatRequest]] = []
+    skipped: list[Tried] = []
+    request = line.first.request
+    for name in services.router.fallbacks(model) if line.first.route.model_id != EXTRACTIVE else ():
+        try:
+            route = services.router.resolve(project_id, name)
+            if not route.generative and request.grounding is None:
+                raise BadRequest(f"The {route.engine.name} engine answers from documents only, and none are named.")
+            others.append(Candidate(route=route, request=replace(request, params=effective(params, route.engine))))
+        except ServiceError as exc:
+            skipped.append(Tried(model_id=name, error=exc, skipped=True))
+    return replace(line, others=tuple(others), skipped=tuple(skipped))
+
+
+def _grounded(services: Services, project_id: str, line: Line[ChatRequest], search: FileSearch) -> Line[ChatRequest]:
+    route, request = line.first.route, line.first.request
+    alias = route.alias or AliasSettings(model=route.model_id)
     options = search.options or SearchOptions(max_results=alias.max_num_results or services.settings.max_num_results)
     tokenizer = services.embedder.tokenizer
     asking = Asking(
@@ -124,19 +173,19 @@ def _grounded(services: Services, project_id: str, turn: Turn, search: FileSearc
         count_tokens=lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
         prompt=alias.prompt,
         context_tokens=services.settings.context_tokens,
-        generator=_EngineGenerator(turn.route.engine) if turn.route.generative else None,
+        generator=_EngineGenerator(route) if route.generative else None,
     )
-    question, conversation = _question(turn.request.messages)
+    question, conversation = _question(request.messages)
     grounding = ground(question, asking=asking, conversation=conversation)
-    messages = _instructed(turn.request.messages, grounding)
-    request = replace(turn.request, messages=messages, grounding=grounding)
-    return replace(turn, route=_able(services, project_id, turn, grounding), request=request)
+    request = replace(request, messages=_instructed(request.messages, grounding), grounding=grounding)
+    return Line(first=Candidate(route=_able(services, project_id, route, request), request=request))
 
 
-def _able(services: Services, project_id: str, turn: Turn, grounding: Grounding) -> Route:
+def _able(services: Services, project_id: str, route: Route, request: ChatRequest) -> Route:
     """With nothing found there is nothing to write from: loam refuses by itself, and no model is left to guess."""
-    shaped = turn.request.params.keys() & {"tools", "response_format"}
-    return turn.route if grounding.sources or shaped else services.router.resolve(project_id, EXTRACTIVE)
+    shaped = request.params.keys() & {"tools", "response_format"}
+    found = request.grounding is not None and request.grounding.sources
+    return route if found or shaped else services.router.resolve(project_id, EXTRACTIVE)
 
 
 def _question(messages: Sequence[Mapping[str, Any]]) -> tuple[str, list[Message]]:
@@ -176,13 +225,14 @@ def _asking(message: Mapping[str, Any], text: str) -> Mapping[str, Any]:
 class _EngineGenerator:
     """Lets the synchronous steps of grounding, in their worker thread, ask an engine of the event loop."""
 
-    engine: Engine
+    route: Route
 
     def generate(self, messages: Sequence[Message], *, max_tokens: int) -> str:
         wire = tuple({"role": message.role, "content": message.content} for message in messages)
         request = ChatRequest(messages=wire, params={"max_completion_tokens": max_tokens, "temperature": 0})
+        engine = self.route.engine
         try:
-            completion = anyio.from_thread.run(self.engine.chat, request)
+            completion = anyio.from_thread.run(self.route.gate.answer, lambda: engine.chat(request))
         except ServiceError as exc:
-            raise GeneratorFailed(f"The {self.engine.name} engine did not rewrite the question.") from exc
+            raise GeneratorFailed(f"The {engine.name} engine did not rewrite the question.") from exc
         return str(completion["choices"][0].get("message", {}).get("content") or "")

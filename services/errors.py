@@ -5,7 +5,7 @@ The wire form is OpenAI's: `{"error": {"message", "type", "param", "code"}}`. It
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from prompts import PromptError, UnknownPrompt
 from rag.errors import EmbedderMismatch, EmbedderUnavailable, InvalidFile, RagError
@@ -21,6 +21,12 @@ class ServiceError(Exception):
         super().__init__(message)
         self.param = param
         self.code = code
+
+    def saying(self, message: str) -> Self:
+        """Give the same error with another message."""
+        other = type(self).__new__(type(self), message)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class BadRequest(ServiceError):
@@ -77,9 +83,19 @@ class UpstreamFailed(ServiceError):
 
 
 class UpstreamTimeout(UpstreamFailed):
-    """A hosted engine did not answer in time."""
+    """An engine did not answer in time."""
 
     status = 504
+
+
+class CircuitOpen(UpstreamFailed):
+    """An engine has failed again and again and is not asked until `retry_after_s` have passed."""
+
+    status = 503
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message, code="circuit_open")
+        self.retry_after_s = retry_after_s
 
 
 class UpstreamRefused(ServiceError):

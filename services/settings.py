@@ -8,7 +8,7 @@ mapping is given as JSON. In the file `${NAME}` stands for a variable of the env
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from services.errors import InvalidSettings
+from services.model_table import Problem, problems_of
 
 EngineKind = Literal["extractive", "groq", "openai", "local"]
 # finetune.config has the same; importing that would slow every start of the command line.
@@ -35,6 +36,7 @@ class ModelSettings(_Strict):
     """A model that can generate: `source` is its name at the engine, or where its weights are.
 
     A local one runs in its checkpoint's own `dtype`, its weights as they are, unless told otherwise.
+    `timeout_s` is how long it may stay silent, `fallbacks` are the models to ask when it fails, in order.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -43,12 +45,15 @@ class ModelSettings(_Strict):
     base_url: str | None = None
     api_key_env: str | None = None
     timeout_s: Annotated[float, Field(gt=0)] | None = None
+    retries: Annotated[int, Field(ge=0, le=10)] | None = None
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    fallbacks: tuple[str, ...] = ()
     quantization: Quantization | None = None
     dtype: Dtype | None = None
 
     @model_validator(mode="after")
     def _of_its_engine(self) -> "ModelSettings":
-        hosted, local = ("base_url", "api_key_env", "timeout_s"), ("quantization", "dtype")
+        hosted, local = ("base_url", "api_key_env", "retries"), ("quantization", "dtype")
         for name in hosted if self.engine == "local" else local:
             if getattr(self, name) is not None:
                 raise ValueError(f"{name} means nothing to the engine {self.engine}")
@@ -56,12 +61,16 @@ class ModelSettings(_Strict):
 
 
 class AliasSettings(_Strict):
-    """A model name that binds a generator, vector stores (by name or id), a prompt and defaults."""
+    """A model name that binds a generator, vector stores (by name or id), a prompt and defaults.
+
+    `fallbacks` come after those of its model.
+    """
 
     model: str
     vector_stores: tuple[str, ...] = ()
     prompt: str = "answer_with_sources"
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    fallbacks: tuple[str, ...] = ()
 
 
 class Settings(_Strict):
@@ -87,6 +96,9 @@ class Settings(_Strict):
     openai_base_url: str | None = None
     upstream_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     upstream_retries: Annotated[int, Field(ge=0, le=10)] = 2
+    model_wait_s: Annotated[float, Field(ge=0)] = 10.0
+    circuit_failures: Annotated[int, Field(ge=0)] = 5
+    circuit_open_s: Annotated[float, Field(gt=0)] = 30.0
 
     model_roots: tuple[Path, ...] = ()
     local_bases: Annotated[int, Field(ge=1)] = 2
@@ -164,8 +176,9 @@ def load_settings(config: Path | None = None, environment: Mapping[str, str] | N
     try:
         settings = Settings.model_validate({"home": home, **values})
     except ValidationError as exc:
-        in_file = {place: line for place, line in lines.items() if place.partition(".")[0] not in given}
-        raise InvalidSettings(_explained(exc, path, in_file)) from None
+        raise InvalidSettings(_explained(_problems(exc), path, _in_file(lines, given))) from None
+    if problems := problems_of(settings):
+        raise InvalidSettings(_explained(problems, path, _in_file(lines, given)))
     return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
 
 
@@ -192,6 +205,8 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[dict[str, Any], d
         return {}, {}
     if not isinstance(values, dict):
         raise InvalidSettings(f"{path}: must be a mapping of settings.")
+    if repeated := list(_repeated(node, "")):
+        raise InvalidSettings("\n".join(f"{path}, line {line}: {place}: is there twice." for place, line in repeated))
     return values, dict(_lines(node, ""))
 
 
@@ -218,6 +233,21 @@ def _lines(node: yaml.Node | None, path: str) -> list[tuple[str, int]]:
     return found
 
 
+def _repeated(node: yaml.Node | None, path: str) -> Iterator[tuple[str, int]]:
+    """Give each key that came before, with its line: YAML itself lets the last one win without a word."""
+    if isinstance(node, yaml.MappingNode):
+        seen = set[str]()
+        for key, value in node.value:
+            place = f"{path}{key.value}"
+            if place in seen:
+                yield place, key.start_mark.line + 1
+            seen.add(place)
+            yield from _repeated(value, f"{place}.")
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _repeated(value, f"{path}{index}.")
+
+
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
@@ -239,14 +269,19 @@ def _json(name: str, text: str) -> Any:
         raise InvalidSettings(f"{_variable(name)} must be JSON: {exc}.") from exc
 
 
-def _explained(error: ValidationError, path: Path, lines: Mapping[str, int]) -> str:
-    problems = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
-        known = item["type"] != "extra_forbidden"
-        where = _where(item["loc"], path, lines)
-        problems.append(f"{where}: {place}: {item['msg'] if known else 'there is no such setting'}.")
-    return "\n".join(problems)
+def _in_file(lines: Mapping[str, int], given: Mapping[str, Any]) -> dict[str, int]:
+    """Leave out the lines of what the environment gives in place of the file."""
+    return {place: line for place, line in lines.items() if place.partition(".")[0] not in given}
+
+
+def _problems(error: ValidationError) -> list[Problem]:
+    unknown = "there is no such setting"
+    return [(item["loc"], unknown if item["type"] == "extra_forbidden" else item["msg"]) for item in error.errors()]
+
+
+def _explained(problems: Iterable[Problem], path: Path, lines: Mapping[str, int]) -> str:
+    told = ((_where(location, path, lines), ".".join(map(str, location)), said) for location, said in problems)
+    return "\n".join(f"{where}: {place}: {said}." for where, place, said in told)
 
 
 def _where(location: tuple[int | str, ...], path: Path, lines: Mapping[str, int]) -> str:

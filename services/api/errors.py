@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from prompts import PromptError
 from rag.errors import RagError
 from services.api.wire import BRANCH
-from services.errors import RateLimited, ServiceError, http_form
+from services.errors import CircuitOpen, RateLimited, ServiceError, http_form
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def error_body(error: Exception) -> dict[str, Any]:
 def error_response(error: Exception) -> JSONResponse:
     """Give the HTTP response for any error, with `retry-after` where it is known."""
     headers: dict[str, str] = {}
-    if isinstance(error, RateLimited) and error.retry_after_s is not None:
+    if isinstance(error, RateLimited | CircuitOpen) and error.retry_after_s is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after_s))
     return JSONResponse(error_body(error), http_form(error).status, headers)
 

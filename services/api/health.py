@@ -9,6 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy import text
 
+from services.api.deps import ServicesDep
+from services.api.metrics import gates_registry
+from services.engines.breaker import Circuit
 from services.errors import NotReady
 from services.version import VERSION
 from services.wiring import Services
@@ -17,9 +20,20 @@ router = APIRouter(tags=["service"])
 log = logging.getLogger(__name__)
 
 
+class ModelHealth(BaseModel):
+    """How a model's engine has been: `circuit` is open while it is left alone for its failures."""
+
+    circuit: Circuit
+    in_flight: int
+    waiting: int
+
+
 class Health(BaseModel):
+    """`models` holds those that have been asked since the start."""
+
     status: Literal["ok"]
     version: str
+    models: dict[str, ModelHealth]
 
 
 class Version(BaseModel):
@@ -68,16 +82,16 @@ class Readiness:
 @router.head("/healthz", include_in_schema=False)
 @router.get("/health")
 @router.get("/healthz")
-def health() -> Health:
-    return Health(status="ok", version=VERSION)
+async def health(services: ServicesDep) -> Health:
+    return _health(services)
 
 
 @router.head("/readyz", include_in_schema=False)
 @router.get("/readyz")
-def ready(request: Request) -> Health:
+def ready(request: Request, services: ServicesDep) -> Health:
     readiness: Readiness = request.app.state.readiness
     readiness.check()
-    return Health(status="ok", version=VERSION)
+    return _health(services)
 
 
 @router.get("/version")
@@ -86,5 +100,16 @@ def version() -> Version:
 
 
 @router.get("/metrics")
-def metrics() -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+def metrics(services: ServicesDep) -> Response:
+    measured = generate_latest() + generate_latest(gates_registry(services.router.gates()))
+    return Response(measured, media_type=CONTENT_TYPE_LATEST)
+
+
+def _health(services: Services) -> Health:
+    models = {
+        gate.model_id: ModelHealth(
+            circuit=gate.breaker.circuit, in_flight=gate.places.taken, waiting=gate.places.waiting
+        )
+        for gate in services.router.gates()
+    }
+    return Health(status="ok", version=VERSION, models=models)

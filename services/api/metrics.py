@@ -1,7 +1,14 @@
 """What is measured of requests, in Prometheus' terms. Paths are the routes', so that ids make no series."""
 
-from prometheus_client import Counter, Histogram
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 from starlette.types import Scope
+
+from services.engines.breaker import Circuit
+from services.engines.gate import Gate
 
 REQUESTS = Counter("loam_requests_total", "Requests answered.", ["method", "path", "status"])
 SECONDS = Histogram(
@@ -19,3 +26,31 @@ def observe(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in METHODS else "other"
     REQUESTS.labels(method, path, str(status)).inc()
     SECONDS.labels(path).observe(seconds)
+
+
+def gates_registry(gates: Iterable[Gate]) -> CollectorRegistry:
+    """Give what the models' gates have counted: they count for themselves, so that no request waits for a metric."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Gates(list(gates)))
+    return registry
+
+
+class _Gates(Collector):
+    def __init__(self, gates: Sequence[Gate]) -> None:
+        self._gates = gates
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        outcomes = CounterMetricFamily(
+            "loam_model_requests", "Requests to a model by what became of them.", labels=["model", "outcome"]
+        )
+        circuit = GaugeMetricFamily("loam_model_circuit", "1 at the circuit's state.", labels=["model", "state"])
+        running = GaugeMetricFamily("loam_model_in_flight", "Requests that a model is answering.", labels=["model"])
+        waiting = GaugeMetricFamily("loam_model_waiting", "Requests that wait for a place.", labels=["model"])
+        for gate in self._gates:
+            for outcome, times in sorted(gate.counts.items()):
+                outcomes.add_metric([gate.model_id, outcome], times)
+            for state in Circuit:
+                circuit.add_metric([gate.model_id, state.value], gate.breaker.circuit is state)
+            running.add_metric([gate.model_id], gate.places.taken)
+            waiting.add_metric([gate.model_id], gate.places.waiting)
+        yield from (outcomes, circuit, running, waiting)

@@ -5,9 +5,9 @@ dicts), so that a hosted engine passes on what it gets and no field is lost on t
 `created` and `model` are set by the caller of the engine.
 """
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rag.types import Grounding
 
@@ -23,6 +23,14 @@ class ChatRequest:
     messages: tuple[Mapping[str, Any], ...]
     params: Mapping[str, Any] = field(default_factory=dict)
     grounding: Grounding | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRequest:
+    """A raw prompt that no chat template touches, or several: texts, or the ids of their tokens."""
+
+    prompt: str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | None
+    params: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -41,3 +49,26 @@ class Engine(Protocol):
 
     def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
         """Give `chat.completion.chunk` objects; closing the generator stops the generation."""
+
+
+@runtime_checkable
+class TextEngine(Protocol):
+    """An engine that also goes on from raw prompts. `supports_text` is empty where its API does not."""
+
+    @property
+    def supports_text(self) -> frozenset[str]:
+        """The parameters of a text completion that it honours."""
+
+    async def complete(self, request: TextRequest) -> dict[str, Any]:
+        """Give a whole `text_completion` object."""
+
+    def stream_text(self, request: TextRequest) -> AsyncGenerator[dict[str, Any]]:
+        """Give `text_completion` objects as they grow; closing the generator stops the generation."""
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """An engine that has its model's tokenizer."""
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Give the tokens of the prompt that a chat request comes to, exactly."""

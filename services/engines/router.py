@@ -8,12 +8,15 @@ answers from the moment it is registered.
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
+from services.engines.breaker import Breaker
 from services.engines.engine import Engine
+from services.engines.gate import Gate
 from services.errors import BadRequest, NotFound
+from services.model_table import DEFAULT, EXTRACTIVE, GROQ_PREFIX, fallbacks_of
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
 from services.storage.models import added_settings, find_model, list_models
@@ -25,10 +28,6 @@ if TYPE_CHECKING:
     from services.engines.local.wanted import WantedModel
     from services.engines.pool import ClientPool
 
-DEFAULT = "default"
-EXTRACTIVE = "extractive"
-GROQ_PREFIX = "groq/"
-
 Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "full", "reward"]
 """What a model is; the last three are the kinds of tuned models, of which an embedder is another."""
 
@@ -37,12 +36,14 @@ Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "fu
 class Route:
     """Where a request goes: `model_id` is the generator that answers, whatever name was asked for.
 
-    A `generative` engine writes words of its own; the other kind quotes and cites by itself.
+    A `generative` engine writes words of its own; the other kind quotes and cites by itself. Every request goes
+    through the `gate`, which all routes to the model share.
     """
 
     model_id: str
     engine: Engine
     generative: bool
+    gate: Gate
     alias: AliasSettings | None = None
 
 
@@ -70,6 +71,7 @@ class Router:
         self._declared = {model.id: model for model in settings.models}
         self._pool: ClientPool | None = None
         self._started = int(time.time())
+        self._gates: dict[tuple[str, str], Gate] = {}
 
     def resolve(self, project_id: str, model_id: str) -> Route:
         """Give the engine for a model's name. Raises NotFound, and BadRequest for one that cannot chat."""
@@ -77,9 +79,23 @@ class Router:
         alias = self._settings.aliases.get(name)
         if alias is None:
             return self._generator(project_id, name)
-        target = self._settings.default if alias.model == DEFAULT else alias.model
-        route = self._generator(project_id, target)
-        return Route(model_id=route.model_id, engine=route.engine, generative=route.generative, alias=alias)
+        return replace(self._generator(project_id, self._target(alias)), alias=alias)
+
+    def fallbacks(self, model_id: str) -> tuple[str, ...]:
+        """Give the models that stand in for one when it fails, in order."""
+        name = self._settings.default if model_id == DEFAULT else model_id
+        alias = self._settings.aliases.get(name)
+        return fallbacks_of(self._settings, self._target(alias) if alias else name, name if alias else None)
+
+    def gates(self) -> list[Gate]:
+        """Give the gates of the models that have been asked so far."""
+        return list(self._gates.values())
+
+    def is_declared(self, model_id: str) -> bool:
+        """Say whether all that there is to know of a name stands in the settings, and no database is asked."""
+        name = self._settings.default if model_id == DEFAULT else model_id
+        alias = self._settings.aliases.get(name)
+        return (self._target(alias) if alias else name) in self._declared
 
     def models(self, project_id: str) -> list[ServedModel]:
         """Give every model that can be named, those of loam first."""
@@ -120,15 +136,19 @@ class Router:
         for name, alias in settings.aliases.items():
             yield ServedModel(id=name, kind="alias", engine="alias", created=created, parent=alias.model)
 
+    def _target(self, alias: AliasSettings) -> str:
+        return self._settings.default if alias.model == DEFAULT else alias.model
+
     def _generator(self, project_id: str, model_id: str) -> Route:
         if model_id == EXTRACTIVE:
-            return Route(model_id=model_id, engine=self._extractive, generative=False)
+            return self._quoting(project_id, model_id)
         if model_id == self._settings.embedder_name:
             raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
         model = self._declared.get(model_id) or self._added(project_id, model_id)
         tuned = None if model else self._tuned(project_id, model_id)
         if tuned is not None:
-            return Route(model_id=model_id, engine=self._local(_wanted_tuned(tuned)), generative=True)
+            engine = self._local(_wanted_tuned(tuned))
+            return Route(model_id=model_id, engine=engine, generative=True, gate=self._gate(project_id, model_id))
         model = model or _undeclared(model_id)
         if model is None:
             raise NotFound(
@@ -137,9 +157,30 @@ class Router:
                 code="model_not_found",
             )
         if model.engine == EXTRACTIVE:
-            return Route(model_id=model_id, engine=self._extractive, generative=False)
+            return self._quoting(project_id, model_id)
         engine = self._local(_wanted(model)) if model.engine == "local" else self._hosted(model)
-        return Route(model_id=model_id, engine=engine, generative=True)
+        return Route(model_id=model_id, engine=engine, generative=True, gate=self._gate(project_id, model_id, model))
+
+    def _quoting(self, project_id: str, model_id: str) -> Route:
+        gate = self._gate(project_id, model_id)
+        return Route(model_id=model_id, engine=self._extractive, generative=False, gate=gate)
+
+    def _gate(self, project_id: str, model_id: str, model: ModelSettings | None = None) -> Gate:
+        """Give the model's gate. Groq's own names are anybody's to make up: all of them share one."""
+        undeclared = model_id not in self._declared and model_id.startswith(GROQ_PREFIX)
+        key = (project_id, f"{GROQ_PREFIX}*" if undeclared else model_id)
+        return self._gates.get(key) or self._gates.setdefault(key, self._new_gate(key[1], model))
+
+    def _new_gate(self, name: str, model: ModelSettings | None) -> Gate:
+        settings = self._settings
+        return Gate(
+            name,
+            most=model.max_concurrent if model else None,
+            wait_s=settings.model_wait_s,
+            # A hosted engine looks to its own time, with each attempt anew.
+            timeout_s=model.timeout_s if model and model.engine == "local" else None,
+            breaker=Breaker(failures=settings.circuit_failures, open_s=settings.circuit_open_s),
+        )
 
     def _hosted(self, model: ModelSettings) -> Engine:
         # Imported here, so that asking the extractive engine does not wait for an HTTP client to load.

@@ -61,5 +61,5 @@ def _limits(model: ModelSettings, settings: Settings) -> dict[str, Any]:
     return {
         "model": model.source,
         "timeout_s": model.timeout_s or settings.upstream_timeout_s,
-        "retries": settings.upstream_retries,
+        "retries": settings.upstream_retries if model.retries is None else model.retries,
     }

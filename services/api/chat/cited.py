@@ -1,7 +1,7 @@
 """From what an engine wrote to what is sent: marks checked, annotations in place, loam's own object added."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -9,6 +9,8 @@ from rag.answer import concluded
 from rag.cite import CitationFilter
 from rag.types import Answer, Citation
 from services.answering import Turn, conclude
+from services.engines.fallback import Tried
+from services.engines.router import Route
 from services.ids import CHAT_COMPLETION, CHUNK, new_id
 
 
@@ -30,13 +32,26 @@ def annotation(citation: Citation) -> dict[str, Any]:
     return {"type": "file_citation", "file_citation": cited}
 
 
+def loam_info(
+    route: Route, tried: Sequence[Tried], timings_ms: Mapping[str, float], *, answered: bool | None
+) -> dict[str, Any]:
+    """Give what loam says of an answer: who wrote it, and who had failed before or could not take the request."""
+    info = {
+        "answered": answered,
+        "engine": route.engine.name,
+        "model": route.model_id,
+        "timings_ms": {stage: round(spent, 3) for stage, spent in timings_ms.items()},
+    }
+    told = [{"model": one.model_id, "skipped": one.skipped, "reason": str(one.error)} for one in tried]
+    return info | {"tried": told} if told else info
+
+
 class Sending:
     """One completion on its way out: its id, its clock, and what its choices came to."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
         self._id = new_id(CHAT_COMPLETION)
-        self._begun = time.perf_counter()
         self._answers: list[Answer] = []
         self._choices: dict[int, _Choice] = {}
 
@@ -109,13 +124,10 @@ class Sending:
     def _loam(self) -> dict[str, Any]:
         grounding = self.turn.grounding
         timings = dict(grounding.timings_ms) if grounding else {}
-        timings["generate"] = (time.perf_counter() - self._begun) * 1000
+        timings["generate"] = (time.perf_counter() - self.turn.begun) * 1000
         asked = grounding is not None or not self.turn.route.generative
-        return {
-            "answered": any(answer.answered for answer in self._answers) if asked else None,
-            "engine": self.turn.route.engine.name,
-            "timings_ms": {stage: round(spent, 3) for stage, spent in timings.items()},
-        }
+        answered = any(answer.answered for answer in self._answers) if asked else None
+        return loam_info(self.turn.route, self.turn.tried, timings, answered=answered)
 
 
 class _Choice:

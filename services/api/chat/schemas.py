@@ -135,12 +135,22 @@ class FileCitation(BaseModel):
     file_citation: CitedFile
 
 
+class TriedModel(BaseModel):
+    """A model that failed before another answered in its stead, or was skipped since it could not take the request."""
+
+    model: str
+    skipped: bool
+    reason: str
+
+
 class LoamInfo(BaseModel):
-    """What loam says of an answer. `answered` is null where no documents were asked."""
+    """What loam says of an answer. `answered` is null where no documents were asked; `tried` is there if any was."""
 
     answered: bool | None
     engine: str
+    model: str
     timings_ms: dict[str, float]
+    tried: list[TriedModel] | None = None
 
 
 class CitedMessage(chat.ChatCompletionMessage):

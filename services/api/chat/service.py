@@ -13,15 +13,14 @@ from services.wiring import Services
 
 async def complete(services: Services, project_id: str, asked: ChatCompletionRequest) -> dict[str, Any]:
     """Give a whole chat completion."""
-    turn = await _prepared(services, project_id, asked)
-    sending = Sending(turn)
-    return sending.completion(await turn.route.engine.chat(turn.request))
+    turn, completion = await (await _prepared(services, project_id, asked)).answered()
+    return Sending(turn).completion(completion)
 
 
 async def stream(services: Services, project_id: str, asked: ChatCompletionRequest) -> AsyncGenerator[dict[str, Any]]:
     """Give a chat completion in chunks."""
-    turn = await _prepared(services, project_id, asked)
-    async with aclosing(Sending(turn).chunks(turn.route.engine.stream(turn.request))) as chunks:
+    turn, written = await (await _prepared(services, project_id, asked)).streamed()
+    async with aclosing(Sending(turn).chunks(written)) as chunks:
         async for chunk in chunks:
             yield chunk
 

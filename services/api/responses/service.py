@@ -86,7 +86,8 @@ def page_of(items: list[dict[str, Any]], page: PageRequest) -> dict[str, Any]:
 async def _events(services: Services, project_id: str, asked: ResponseRequest) -> AsyncGenerator[Event]:
     items = input_items(asked.input)
     turn = await in_worker(partial(_prepared, services, project_id, asked, items))
-    async with aclosing(Sending(turn).chunks(turn.route.engine.stream(turn.request))) as chunks:
+    turn, written = await turn.streamed()
+    async with aclosing(Sending(turn).chunks(written)) as chunks:
         # Nothing is said before the engine has: until then a failure has a status of its own.
         first = await anext(chunks)
         writing = Writing(_begun(asked, turn))

@@ -10,6 +10,7 @@ from prompts import Templates
 from rag.types import ChunkId, Hit, Passage
 from services.answering import FileSearch, Turn, conclude, in_worker, prepare
 from services.engines.extractive import Extractive
+from services.engines.gate import Gate
 from services.engines.router import Route
 from services.errors import BadRequest, RateLimited
 from services.settings import AliasSettings, Settings
@@ -52,9 +53,12 @@ class World:
         self.embedder = WordEmbedder()
         self.searched: list[str] = []
         self.hits = hits
-        route = Route(model_id="m", engine=engine, generative=True, alias=alias)  # type: ignore[arg-type]
-        own = Route(model_id="extractive", engine=Extractive(lambda: self.embedder, self.templates), generative=False)
-        self.router = SimpleNamespace(resolve=lambda _project, name: own if name == "extractive" else route)
+        route = Route(model_id="m", engine=engine, generative=True, gate=Gate("m"), alias=alias)  # type: ignore[arg-type]
+        extractive = Extractive(lambda: self.embedder, self.templates)
+        own = Route(model_id="extractive", engine=extractive, generative=False, gate=Gate("extractive"))
+        self.router = SimpleNamespace(
+            resolve=lambda _project, name: own if name == "extractive" else route, fallbacks=lambda _name: ()
+        )
         self.searching = SimpleNamespace(search=self._search)
 
     def _search(self, _project: str, _stores: Sequence[str], question: str, _options: object) -> list[Hit]:

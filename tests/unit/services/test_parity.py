@@ -12,6 +12,7 @@ from finetune.parity.trace import write_traces
 from services import parity
 from services.api.app import create_app
 from services.engines.engine import ChatRequest
+from services.engines.gate import Gate
 from services.engines.router import Route
 from services.parity import prove
 from services.settings import Settings
@@ -58,11 +59,14 @@ class OneModel:
     """A router that knows one model, in one project."""
 
     def __init__(self, engine: Engine) -> None:
-        self._route = Route(model_id=MODEL, engine=engine, generative=True)
+        self._route = Route(model_id=MODEL, engine=engine, generative=True, gate=Gate(MODEL))
 
     def resolve(self, project_id: str, model_id: str) -> Route:
         assert (project_id, model_id) == ("theirs", MODEL)
         return self._route
+
+    def fallbacks(self, model_id: str) -> tuple[str, ...]:
+        return ()
 
 
 @pytest.fixture

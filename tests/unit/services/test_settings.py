@@ -116,3 +116,34 @@ def test_file_that_is_broken_is_told_without_what_it_holds(tmp_path):
 def test_embedder_is_known_by_its_name(tmp_path):
     assert _load(tmp_path, LOAM_EMBEDDER="/srv/models/all-MiniLM-L6-v2/").embedder_name == "all-MiniLM-L6-v2"
     assert _load(tmp_path, LOAM_EMBEDDER="sentence-transformers/all-MiniLM-L6-v2").embedder_name == "all-MiniLM-L6-v2"
+
+
+def test_key_that_is_there_twice_is_refused_with_its_line(tmp_path):
+    with pytest.raises(InvalidSettings) as caught:
+        _load(tmp_path, "aliases:\n  a: {model: extractive}\n  b: {model: extractive}\n  a: {model: b}\n")
+    assert str(caught.value) == f"{tmp_path}/loam.yaml, line 4: aliases.a: is there twice."
+
+
+def test_models_that_cannot_be_together_are_refused_with_their_lines(tmp_path):
+    declared = """models:
+  - {id: a, engine: groq, source: x, fallbacks: [b]}
+  - {id: b, engine: groq, source: x, fallbacks: [a]}
+  - {id: a, engine: groq, source: y}
+aliases:
+  c:
+    model: a
+    fallbacks: [nobody]
+"""
+    with pytest.raises(InvalidSettings) as caught:
+        _load(tmp_path, declared)
+    file = f"{tmp_path}/loam.yaml"
+    assert str(caught.value).splitlines() == [
+        f"{file}, line 4: models.2.id: the id 'a' is that of models.0 already.",
+        f"{file}, line 8: aliases.c.fallbacks.0: there is no model 'nobody' among 'models' that could stand in.",
+    ]
+
+
+def test_models_of_the_environment_are_refused_by_its_variable(tmp_path):
+    models = '[{"id": "a", "engine": "groq", "source": "x", "fallbacks": ["a"]}]'
+    with pytest.raises(InvalidSettings, match=r"LOAM_MODELS: models\.0\.fallbacks: goes in a circle: a → a"):
+        _load(tmp_path, LOAM_MODELS=models)

@@ -118,3 +118,10 @@ def test_without_its_key_an_upstream_is_off() -> None:
     ):
         with pytest.raises(BadRequest, match=variable):
             upstream_of(model, Settings())
+
+
+def test_a_model_has_one_gate_and_made_up_names_share_theirs(router: Router) -> None:
+    gate = router.resolve("default", "llama").gate
+    assert router.resolve("default", "handbook").gate is gate
+    assert router.resolve("default", "groq/a").gate is router.resolve("default", "groq/b").gate is not gate
+    assert {one.model_id for one in router.gates()} == {"llama", "groq/*"}

@@ -8,6 +8,8 @@ from rag.types import ChunkId, Grounding, Hit, Passage
 from services.answering import Turn
 from services.api.chat.cited import Sending
 from services.engines.engine import ChatRequest
+from services.engines.fallback import Candidate, Line
+from services.engines.gate import Gate
 from services.engines.hosted import Hosted, Upstream
 from services.engines.pool import ClientPool
 from services.engines.router import Route
@@ -38,7 +40,8 @@ def turn(*, grounded: bool = True, **params: Any) -> Turn:
         question="q", sources=(hit,), instructions="", role="system", prompt="p", timings_ms={"search": 1.23456}
     )
     request = ChatRequest(messages=(), params=params, grounding=grounding if grounded else None)
-    return Turn(route=Route(model_id="llama", engine=ENGINE, generative=True), request=request, refusal="No.")
+    route = Route(model_id="llama", engine=ENGINE, generative=True, gate=Gate("llama"))
+    return Turn(line=Line(first=Candidate(route=route, request=request)), refusal="No.")
 
 
 def chunk(content: str | None, finish_reason: str | None = None, index: int = 0) -> dict[str, Any]:
