@@ -22,7 +22,7 @@ from rag.retrieve import SearchOptions
 from rag.types import Answer, Citation, Grounding
 from services.engines.engine import ChatRequest
 from services.engines.extractive import texts_of
-from services.engines.fallback import Answered, Candidate, Line, Tried
+from services.engines.fallback import Answered, Candidate, Line, Tried, line_up
 from services.engines.parameters import effective
 from services.engines.router import Route
 from services.errors import BadRequest, NotFound, ServiceError
@@ -115,11 +115,19 @@ def prepare(
     route = services.router.resolve(project_id, model)
     given = params or {}
     request = ChatRequest(messages=tuple(messages), params=effective(given, route.engine))
-    line = Line(first=Candidate(route=route, request=request))
+    first = Candidate(route=route, request=request)
     search = file_search or _bound(services, project_id, route.alias)
     if search is not None:
-        line = _grounded(services, project_id, line, search)
-    line = _with_fallbacks(services, project_id, line, model, given)
+        first = _grounded(services, project_id, first, search)
+
+    def for_another(other: Route) -> ChatRequest:
+        if not other.generative and first.request.grounding is None:
+            raise BadRequest(f"The {other.engine.name} engine answers from documents only, and none are named.")
+        return replace(first.request, params=effective(given, other.engine))
+
+    line = Line(first=first)
+    if first.route.model_id == route.model_id:
+        line = line_up(services.router, project_id, model, for_another, first)
     return Turn(line=line, refusal=refusal(services.templates))
 
 
@@ -144,26 +152,10 @@ def _bound(services: Services, project_id: str, alias: AliasSettings | None) -> 
     return FileSearch(store_ids=tuple(store.id for _, store in found if store is not None))
 
 
-def _with_fallbacks(
-    services: Services, project_id: str, line: Line[ChatRequest], model: str, params: Mapping[str, Any]
-) -> Line[ChatRequest]:
-    """Put those in line that stand in for the model, with the parameters as each of them takes them."""
-    others: list[Candidate[ChatRequest]] = []
-    skipped: list[Tried] = []
-    request = line.first.request
-    for name in services.router.fallbacks(model) if line.first.route.model_id != EXTRACTIVE else ():
-        try:
-            route = services.router.resolve(project_id, name)
-            if not route.generative and request.grounding is None:
-                raise BadRequest(f"The {route.engine.name} engine answers from documents only, and none are named.")
-            others.append(Candidate(route=route, request=replace(request, params=effective(params, route.engine))))
-        except ServiceError as exc:
-            skipped.append(Tried(model_id=name, error=exc, skipped=True))
-    return replace(line, others=tuple(others), skipped=tuple(skipped))
-
-
-def _grounded(services: Services, project_id: str, line: Line[ChatRequest], search: FileSearch) -> Line[ChatRequest]:
-    route, request = line.first.route, line.first.request
+def _grounded(
+    services: Services, project_id: str, asked: Candidate[ChatRequest], search: FileSearch
+) -> Candidate[ChatRequest]:
+    route, request = asked.route, asked.request
     alias = route.alias or AliasSettings(model=route.model_id)
     options = search.options or SearchOptions(max_results=alias.max_num_results or services.settings.max_num_results)
     tokenizer = services.embedder.tokenizer
@@ -178,7 +170,7 @@ def _grounded(services: Services, project_id: str, line: Line[ChatRequest], sear
     question, conversation = _question(request.messages)
     grounding = ground(question, asking=asking, conversation=conversation)
     request = replace(request, messages=_instructed(request.messages, grounding), grounding=grounding)
-    return Line(first=Candidate(route=_able(services, project_id, route, request), request=request))
+    return Candidate(route=_able(services, project_id, route, request), request=request)
 
 
 def _able(services: Services, project_id: str, route: Route, request: ChatRequest) -> Route:

@@ -22,6 +22,7 @@ EngineKind = Literal["extractive", "groq", "openai", "local"]
 # finetune.config has the same; importing that would slow every start of the command line.
 Quantization = Literal["nf4", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+ModerationStyle = Literal["scores", "llama_guard"]
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::=(?P<default>[^}]*))?\}")
@@ -99,6 +100,9 @@ class Settings(_Strict):
     model_wait_s: Annotated[float, Field(ge=0)] = 10.0
     circuit_failures: Annotated[int, Field(ge=0)] = 5
     circuit_open_s: Annotated[float, Field(gt=0)] = 30.0
+
+    moderation_model: str | None = None
+    moderation_style: ModerationStyle = "scores"
 
     model_roots: tuple[Path, ...] = ()
     local_bases: Annotated[int, Field(ge=1)] = 2

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from services.api.chat.routes import router as chat
+from services.api.completions.routes import router as completions
 from services.api.embeddings.routes import router as embeddings
 from services.api.errors import install_error_handlers
 from services.api.files.routes import router as files
@@ -16,6 +17,7 @@ from services.api.health import Readiness
 from services.api.health import router as health
 from services.api.middleware import RequestGuard
 from services.api.models.routes import router as models
+from services.api.moderations.routes import router as moderations
 from services.api.responses.routes import router as responses
 from services.api.sdk_paths import SdkPaths
 from services.api.uploads.routes import router as uploads
@@ -23,6 +25,19 @@ from services.api.vector_stores.routes import router as vector_stores
 from services.version import VERSION
 from services.wiring import Services
 
+_ROUTERS = (
+    health,
+    chat,
+    completions,
+    responses,
+    moderations,
+    models,
+    embeddings,
+    files,
+    uploads,
+    vector_stores,
+    fine_tuning,
+)
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
 
 
@@ -31,7 +46,7 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="loam", version=VERSION, lifespan=_lifespan, redoc_url=None)
     app.state.services = services
     install_error_handlers(app)
-    for router in (health, chat, responses, models, embeddings, files, uploads, vector_stores, fine_tuning):
+    for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(
         CORSMiddleware,

@@ -51,8 +51,8 @@ class EventStream(StreamingResponse):
                 await self._events.aclose()
 
 
-async def stream_chat(request: Request, chunks: Objects) -> EventStream:
-    """Give a stream of chat chunks that ends in `[DONE]`; what fails before the first chunk is raised."""
+async def stream_chunks(request: Request, chunks: Objects) -> EventStream:
+    """Give a stream of chunks that ends in `[DONE]`; what fails before the first chunk is raised."""
     return EventStream(_chat_events(await opened(request, chunks)))
 
 

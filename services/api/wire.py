@@ -48,6 +48,8 @@ def _unicode(text: str) -> str:
 BRANCH = "~"
 TEXT = f"{BRANCH}text"
 LIST = f"{BRANCH}list"
+TOKENS = f"{BRANCH}tokens"
+TOKEN_LISTS = f"{BRANCH}token_lists"
 
 
 def text_or_list(given: object) -> str:
@@ -55,6 +57,15 @@ def text_or_list(given: object) -> str:
     return LIST if isinstance(given, list) else TEXT
 
 
+def texts_or_tokens(given: object) -> str:
+    """Say which branch a text, texts, the ids of one text's tokens, or those of several are meant for."""
+    first = given[0] if isinstance(given, list) and given else None
+    if isinstance(first, list):
+        return TOKEN_LISTS
+    return TOKENS if isinstance(first, int) else text_or_list(given)
+
+
+Tokens: TypeAlias = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 Unicode: TypeAlias = Annotated[str, AfterValidator(_unicode)]
 # What is stored: PostgreSQL takes no NUL, and neither database half of a pair.
 Text: TypeAlias = Annotated[Unicode, AfterValidator(_without_nul)]

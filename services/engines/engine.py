@@ -56,6 +56,10 @@ class TextEngine(Protocol):
     """An engine that also goes on from raw prompts. `supports_text` is empty where its API does not."""
 
     @property
+    def name(self) -> str:
+        """The kind of engine, as the `loam` object of a response gives it."""
+
+    @property
     def supports_text(self) -> frozenset[str]:
         """The parameters of a text completion that it honours."""
 
@@ -68,7 +72,7 @@ class TextEngine(Protocol):
 
 @runtime_checkable
 class CountsTokens(Protocol):
-    """An engine that has its model's tokenizer."""
+    """An engine that counts what it reads by itself."""
 
-    async def count_tokens(self, request: ChatRequest) -> int:
-        """Give the tokens of the prompt that a chat request comes to, exactly."""
+    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        """Give the tokens that messages come to, as `usage` would."""

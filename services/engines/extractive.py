@@ -76,6 +76,11 @@ class Extractive:
         if with_usage:
             yield {**head, "choices": [], "usage": dict(answer.usage)}
 
+    def count_tokens(self, messages: Sequence[Mapping[str, Any]]) -> int:
+        texts = [text for message in messages for text in texts_of(message)]
+        encoded = self._embedder().tokenizer.encode_batch(texts, add_special_tokens=False)
+        return sum(len(encoding) for encoding in encoded)
+
     def _answer(self, request: ChatRequest) -> _Answer:
         _check_texts(request.messages)
         text, citations = self._written(request.grounding) if request.grounding else (NO_DOCUMENTS, None)
@@ -100,9 +105,7 @@ class Extractive:
         return quote(found.quotes) if found.answered else (refusal(self._templates), ())
 
     def _usage(self, messages: Sequence[Mapping[str, Any]], completion_tokens: int) -> dict[str, int]:
-        texts = [text for message in messages for text in texts_of(message)]
-        encoded = self._embedder().tokenizer.encode_batch(texts, add_special_tokens=False)
-        prompt_tokens = sum(len(encoding) for encoding in encoded)
+        prompt_tokens = self.count_tokens(messages)
         return {
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,

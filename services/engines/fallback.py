@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from services.engines.engine import ChatRequest, TextRequest
-from services.engines.router import Route
+from services.engines.router import Route, Router
 from services.errors import NotReady, RateLimited, ServiceError, UpstreamFailed
 
 log = logging.getLogger(__name__)
@@ -105,6 +105,28 @@ class Line(Generic[Request]):
         told = [f"{one.model_id!r}: {one.error}" for one in others]
         told += [f"{one.model_id!r} was skipped: {one.error}" for one in self.skipped]
         return first.error.saying(f"{first.error} Fallbacks: {' '.join(told)}") if told else first.error
+
+
+def line_up(
+    router: Router,
+    project_id: str,
+    model: str,
+    request_for: Callable[[Route], Request],
+    first: Candidate[Request] | None = None,
+) -> Line[Request]:
+    """Find the model and those that stand in for it, each with the request as it takes it. Raises as the first does."""
+    if first is None:
+        route = router.resolve(project_id, model)
+        first = Candidate(route=route, request=request_for(route))
+    others: list[Candidate[Request]] = []
+    skipped: list[Tried] = []
+    for name in router.fallbacks(model):
+        try:
+            route = router.resolve(project_id, name)
+            others.append(Candidate(route=route, request=request_for(route)))
+        except ServiceError as exc:
+            skipped.append(Tried(model_id=name, error=exc, skipped=True))
+    return Line(first=first, others=tuple(others), skipped=tuple(skipped))
 
 
 async def _resumed(held: Sequence[Chunk], rest: Chunks) -> Chunks:

@@ -1,4 +1,4 @@
-"""Engines behind somebody else's API: Groq and whatever else speaks OpenAI's chat completions.
+"""Engines behind somebody else's API: Groq and whatever else speaks OpenAI's completions.
 
 One pooled client forwards; the vendors' SDKs are kept off this path (a hop through one costs 2 ms)
 and check it in the tests instead. A request is tried again only while nothing of an answer has come.
@@ -15,7 +15,7 @@ import anyio
 import httpx
 from pydantic import SecretStr
 
-from services.engines.engine import ChatRequest
+from services.engines.engine import ChatRequest, TextRequest
 from services.engines.pool import ClientPool
 from services.engines.sse import EventDecoder
 from services.engines.upstream_errors import Failed, failure_of, refusal_of, scrubbed
@@ -35,8 +35,9 @@ class Upstream:
     """Where a hosted model is, and what its API takes.
 
     `supports` are the parameters accepted from callers, `forwards` those of them that the API knows:
-    the others change nothing of what is promised and are left out. `key_hint` says where the key
-    comes from, for messages; the key itself is in none.
+    the others change nothing of what is promised and are left out. `text_url` and `supports_text` are
+    for raw prompts, where it takes them. `key_hint` says where the key comes from, for messages; the
+    key itself is in none.
     """
 
     engine: str
@@ -48,10 +49,12 @@ class Upstream:
     retries: int
     supports: frozenset[str]
     forwards: frozenset[str]
+    text_url: str = ""
+    supports_text: frozenset[str] = frozenset()
 
 
 class Hosted:
-    """Forwards chat completions to an upstream and gives back what comes, field for field."""
+    """Forwards completions to an upstream and gives back what comes, field for field."""
 
     def __init__(
         self, upstream: Upstream, pool: ClientPool, pause: Callable[[float], Awaitable[None]] = anyio.sleep
@@ -68,17 +71,41 @@ class Hosted:
     def supports(self) -> frozenset[str]:
         return self._upstream.supports
 
+    @property
+    def supports_text(self) -> frozenset[str]:
+        return self._upstream.supports_text
+
     async def chat(self, request: ChatRequest) -> dict[str, Any]:
-        async with self._answered(self._body(request, stream=False)) as response:
+        return await self._whole(self._upstream.url, self._chat_body(request))
+
+    def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
+        return self._streamed(self._upstream.url, self._chat_body(request))
+
+    async def complete(self, request: TextRequest) -> dict[str, Any]:
+        return await self._whole(self._upstream.text_url, self._text_body(request))
+
+    def stream_text(self, request: TextRequest) -> AsyncGenerator[dict[str, Any]]:
+        return self._streamed(self._upstream.text_url, self._text_body(request))
+
+    def _chat_body(self, request: ChatRequest) -> dict[str, Any]:
+        params = {name: value for name, value in request.params.items() if name in self._upstream.forwards}
+        messages = [_without_annotations(message) for message in request.messages]
+        return {"messages": messages, "model": self._upstream.model, **params}
+
+    def _text_body(self, request: TextRequest) -> dict[str, Any]:
+        return {"prompt": request.prompt, "model": self._upstream.model, **request.params}
+
+    async def _whole(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._answered(url, json.dumps(body).encode()) as response:
             received = await response.aread()
         completion = _object(received, self._upstream)
         if not completion["choices"]:
             raise UpstreamFailed(f"{self._upstream.engine} gave a completion without choices.", code="upstream_invalid")
         return completion
 
-    async def stream(self, request: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
+    async def _streamed(self, url: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         begun = finished = False
-        async with self._answered(self._body(request, stream=True)) as response:
+        async with self._answered(url, json.dumps({**body, "stream": True}).encode()) as response:
             events = _events(response)
             async for data in events:
                 if data == DONE:
@@ -92,16 +119,10 @@ class Hosted:
         if not finished:
             raise UpstreamFailed(f"{self._upstream.engine} ended its stream early.", code="upstream_interrupted")
 
-    def _body(self, request: ChatRequest, *, stream: bool) -> bytes:
-        params = {name: value for name, value in request.params.items() if name in self._upstream.forwards}
-        messages = [_without_annotations(message) for message in request.messages]
-        body = {"messages": messages, "model": self._upstream.model, **params}
-        return json.dumps(body | {"stream": True} if stream else body).encode()
-
     @asynccontextmanager
-    async def _answered(self, body: bytes) -> AsyncIterator[httpx.Response]:
+    async def _answered(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
         """Give the response once its status is known to be good; it is closed on the way out, read or not."""
-        response = await self._send(body)
+        response = await self._send(url, body)
         try:
             yield response
         except httpx.HTTPError as exc:
@@ -109,10 +130,10 @@ class Hosted:
         finally:
             await response.aclose()
 
-    async def _send(self, body: bytes) -> httpx.Response:
+    async def _send(self, url: str, body: bytes) -> httpx.Response:
         for attempt in range(self._upstream.retries + 1):
             try:
-                return await self._attempt(body)
+                return await self._attempt(url, body)
             except Failed as failed:
                 wait_s = failed.wait_s(attempt)
                 last = attempt == self._upstream.retries or not failed.retryable or wait_s > LONGEST_WAIT_S
@@ -125,11 +146,11 @@ class Hosted:
                 await self._pause(wait_s)
         raise AssertionError("the last attempt either answers or raises")
 
-    async def _attempt(self, body: bytes) -> httpx.Response:
+    async def _attempt(self, url: str, body: bytes) -> httpx.Response:
         upstream = self._upstream
         client = self._pool.client()
         timeout = httpx.Timeout(upstream.timeout_s, connect=min(CONNECT_TIMEOUT_S, upstream.timeout_s))
-        request = client.build_request("POST", upstream.url, content=body, headers=self._headers(), timeout=timeout)
+        request = client.build_request("POST", url, content=body, headers=self._headers(), timeout=timeout)
         try:
             response = await client.send(request, stream=True)
             if response.status_code == httpx.codes.OK:
@@ -176,7 +197,7 @@ def _object(text: str | bytes, upstream: Upstream) -> dict[str, Any]:
     completion: dict[str, Any] = value if isinstance(value, dict) else {"choices": None}
     choices = completion.setdefault("choices", [])
     if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
-        raise UpstreamFailed(f"{upstream.engine} sent JSON that is not a chat completion.", code="upstream_invalid")
+        raise UpstreamFailed(f"{upstream.engine} sent JSON that is not a completion.", code="upstream_invalid")
     return completion
 
 

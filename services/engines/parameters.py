@@ -7,7 +7,7 @@ the sets equal to the SDKs' own.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from services.engines.engine import Engine
+from services.engines.engine import Engine, TextEngine
 from services.errors import BadRequest
 
 
@@ -34,6 +34,16 @@ SERVERS: Final = _names(
 )
 """What vLLM, llama.cpp and their like take beside OpenAI's."""
 
+TEXT: Final = _names(
+    "best_of echo frequency_penalty logit_bias logprobs max_tokens n presence_penalty seed stop stream_options suffix "
+    "temperature top_p user"
+)
+"""What `POST /v1/completions` takes."""
+
+TEXT_SERVERS: Final = _names(
+    "add_special_tokens min_p prompt_logprobs repetition_penalty response_format return_token_ids top_k"
+)
+
 HARMLESS: Final = _names(
     "metadata parallel_tool_calls prediction prompt_cache_key prompt_cache_options prompt_cache_retention "
     "reasoning_effort safety_identifier service_tier store user verbosity"
@@ -58,6 +68,15 @@ _NEUTRAL: Final[Mapping[str, tuple[Any, ...]]] = {
 """Values that ask for nothing."""
 
 
+def effective_text(params: Mapping[str, Any], engine: TextEngine) -> dict[str, Any]:
+    """Give the parameters of a text completion that the engine is to honour. Raises BadRequest."""
+    wanted = {name: value for name, value in params.items() if value is not None}
+    for name in wanted:
+        if name not in engine.supports_text:
+            raise _refusal(name, engine.name, known=TEXT | TEXT_SERVERS)
+    return wanted
+
+
 def effective(params: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """Give the parameters that the engine is to honour. Raises BadRequest naming one that it cannot."""
     wanted = {name: value for name, value in params.items() if value is not None}
@@ -66,12 +85,12 @@ def effective(params: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     unsupported = {name: value for name, value in wanted.items() if name not in engine.supports}
     for name, value in unsupported.items():
         if value not in _NEUTRAL.get(name, ()):
-            raise _refusal(name, engine)
+            raise _refusal(name, engine.name, known=OPENAI | GROQ | SERVERS)
     return {name: value for name, value in wanted.items() if name not in unsupported}
 
 
-def _refusal(name: str, engine: Engine) -> BadRequest:
-    if name not in OPENAI | GROQ | SERVERS:
+def _refusal(name: str, engine: str, *, known: frozenset[str]) -> BadRequest:
+    if name not in known:
         return BadRequest(f"Unrecognized request argument supplied: {name}.", param=name, code="unknown_parameter")
-    message = f"The {engine.name} engine does not support {name!r}: leave it out or choose another model."
+    message = f"The {engine} engine does not support {name!r}: leave it out or choose another model."
     return BadRequest(message, param=name, code="unsupported_parameter")

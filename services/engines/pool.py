@@ -1,6 +1,7 @@
 """The one pool of connections that all hosted engines share."""
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -9,24 +10,25 @@ MAX_IDLE_CONNECTIONS = 100
 
 
 class ClientPool:
-    """An HTTP client made when first needed, in the event loop that needs it.
+    """An HTTP client for each event loop that needs one: a connection belongs to its loop.
 
-    A connection belongs to its loop; the command line runs one loop a question.
+    A server has one loop, and another in the thread that asks a tuned model for parity; the command line runs one
+    a question.
     """
 
     def __init__(self) -> None:
-        self._client: httpx.AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
     def client(self) -> httpx.AsyncClient:
         loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
+        found = self._clients.get(loop)
+        if found is None:
             limits = httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=MAX_IDLE_CONNECTIONS)
-            self._client, self._loop = httpx.AsyncClient(limits=limits), loop
-        return self._client
+            found = self._clients[loop] = httpx.AsyncClient(limits=limits)
+        return found
 
     async def aclose(self) -> None:
         """Close what is open in this loop; the pool can be used again."""
-        if self._client is not None and self._loop is asyncio.get_running_loop():
-            await self._client.aclose()
-        self._client = None
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()

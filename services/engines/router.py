@@ -91,6 +91,14 @@ class Router:
         """Give the gates of the models that have been asked so far."""
         return list(self._gates.values())
 
+    def tokenizer_of(self, project_id: str, model_id: str) -> str | None:
+        """Give where a model's tokenizer lies, a directory or a hub id; None where its weights are not here."""
+        model = self._declared.get(model_id) or self._added(project_id, model_id)
+        if model is not None:
+            return _wanted(model).base.source if model.engine == "local" else None
+        tuned = self._tuned(project_id, model_id)
+        return tuned.folder if tuned else None
+
     def is_declared(self, model_id: str) -> bool:
         """Say whether all that there is to know of a name stands in the settings, and no database is asked."""
         name = self._settings.default if model_id == DEFAULT else model_id

@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.engines.hosted import Upstream
-from services.engines.parameters import GROQ, HARMLESS, OPENAI, SERVERS
+from services.engines.parameters import GROQ, HARMLESS, OPENAI, SERVERS, TEXT, TEXT_SERVERS
 from services.errors import BadRequest
 from services.settings import ModelSettings, Settings, secret_of_environment
 
@@ -53,6 +53,8 @@ def _openai(model: ModelSettings, settings: Settings) -> Upstream:
         key_hint=hint,
         supports=known,
         forwards=known,
+        text_url=f"{base}/completions",
+        supports_text=TEXT | TEXT_SERVERS,
         **limits,
     )
 

@@ -22,6 +22,7 @@ models:
 aliases:
   gardener: {{model: extractive, vector_stores: [handbook]}}
   writer: {{model: llama, vector_stores: [handbook]}}
+  own-writer: {{model: own, vector_stores: [handbook]}}
   lost: {{model: extractive, vector_stores: [no-such-store]}}
 """
 

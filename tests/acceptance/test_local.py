@@ -230,3 +230,14 @@ def until(holds: Any) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it never came to be"
         threading.Event().wait(0.02)
+
+
+def test_tokens_are_counted_as_they_are_read(local: Server) -> None:
+    with local.client() as client:
+        counted = client.responses.input_tokens.count(model="tiny", input="what is two?", instructions="Be brief.")
+        response = client.responses.create(
+            model="tiny", input="what is two?", instructions="Be brief.", max_output_tokens=1
+        )
+
+    assert response.usage is not None
+    assert counted.input_tokens == response.usage.input_tokens

@@ -73,6 +73,28 @@ def stream(*texts: str, cut_every: int = 1 << 16, then: Literal["end", "cut", "h
     return Reply(headers=SSE, pieces=pieces, then=then)
 
 
+def text(*texts: str, finish_reason: str | None = "stop", **choice: Any) -> dict[str, Any]:
+    """A text completion with a choice a text, as vLLM gives it."""
+    choices = [
+        {"index": index, "text": said, "logprobs": None, "finish_reason": finish_reason, **choice}
+        for index, said in enumerate(texts)
+    ]
+    usage = {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8}
+    head = {"id": "cmpl-upstream", "object": "text_completion", "created": 1700000000, "model": "upstream-model"}
+    return {**head, "choices": choices, "usage": usage}
+
+
+def text_completion(*texts: str, **choice: Any) -> Reply:
+    return Reply(pieces=[json.dumps(text(*texts, **choice)).encode()])
+
+
+def text_stream(*texts: str, cut_every: int = 1 << 16, then: Literal["end", "cut", "hang"] = "end") -> Reply:
+    objects = [*(text(said, finish_reason=None) for said in texts), text("")]
+    events = [*(b"data: " + json.dumps(one).encode() + b"\n\n" for one in objects), b"data: [DONE]\n\n"]
+    whole = b"".join(events if then == "end" else events[:-2])
+    return Reply(headers=SSE, pieces=[whole[at : at + cut_every] for at in range(0, len(whole), cut_every)], then=then)
+
+
 class Upstream:
     """Serves its script in order, one reply a request, on a thread of its own."""
 

@@ -17,10 +17,11 @@ from finetune.config import Tuning
 from finetune.errors import TrainingFailed
 from finetune.prepare import Preparing
 from services.api.app import create_app
-from services.settings import Settings
+from services.settings import ModelSettings, Settings
 from services.wiring import open_services
 from tests.fakes.embedder import WordEmbedder
 from tests.fakes.trainer import FakePreparation, create_job, use_fakes
+from tests.fakes.upstream import Upstream, completion, text_completion
 
 SPEC = Path(__file__).parents[3] / "shared" / "spec" / "openapi.yaml"
 EXAMPLES = 20
@@ -30,9 +31,19 @@ Ids = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def upstream() -> Iterator[Upstream]:
+    upstream = Upstream()
+    yield upstream
+    upstream.close()
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[TestClient]:
     home = tmp_path_factory.mktemp("wire") / "home"
-    services = open_services(Settings(home=home, embedder=WordEmbedder.name, allowed_hosts=("testserver",)))
+    hosted = ModelSettings(id="hosted", engine="openai", source="m", base_url=f"{upstream.url}/v1")
+    services = open_services(
+        Settings(home=home, embedder=WordEmbedder.name, allowed_hosts=("testserver",), models=(hosted,))
+    )
     services.embedder = WordEmbedder()
     use_fakes(services, prepare=by_seed)
     with TestClient(create_app(services)) as client:
@@ -127,11 +138,19 @@ CALLS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("ListPaginatedFineTuningJobsResponse", "GET", "/fine_tuning/jobs?metadata[team]=soil", {}),
     ("ListFineTuningJobEventsResponse", "GET", "/fine_tuning/jobs/{tuned}/events", {}),
     ("ListFineTuningJobCheckpointsResponse", "GET", "/fine_tuning/jobs/{tuned}/checkpoints", {}),
+    ("CreateCompletionResponse", "POST", "/completions", {"json": {"model": "hosted", "prompt": "a"}}),
+    ("CreateModerationResponse", "POST", "/moderations", {"json": {"model": "hosted", "input": "a"}}),
+    ("TokenCountsResource", "POST", "/responses/input_tokens", {"json": {"input": "a"}}),
+    ("ErrorResponse", "POST", "/moderations", {"json": {"input": "a"}}),
     ("ErrorResponse", "GET", "/files/file-none", {}),
 ]
+REPLIES = [text_completion("b"), completion('{"hate": 0.7}')]
 
 
-def test_responses_are_of_the_specification(client: TestClient, ids: Ids, schemas: dict[str, Any]) -> None:
+def test_responses_are_of_the_specification(
+    client: TestClient, upstream: Upstream, ids: Ids, schemas: dict[str, Any]
+) -> None:
+    upstream.script(*REPLIES)
     wrong = {}
     for name, method, path, body in CALLS:
         schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas}}

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from services.api.chat import service
 from services.api.chat.schemas import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest
 from services.api.deps import ProjectDep, ServicesDep
-from services.api.streaming import WireJSON, stream_chat, while_connected
+from services.api.streaming import WireJSON, stream_chunks, while_connected
 
 router = APIRouter(tags=["chat"])
 
@@ -26,5 +26,5 @@ async def create_chat_completion(
 ) -> Response:
     """Answer a conversation, from documents where some are named."""
     if asked.stream:
-        return await stream_chat(request, service.stream(services, project, asked))
+        return await stream_chunks(request, service.stream(services, project, asked))
     return WireJSON(await while_connected(request, lambda: service.complete(services, project, asked)))

@@ -33,13 +33,13 @@ class FileSearchOptions(WireRequest):
         return FileSearch(store_ids=tuple(self.vector_store_ids), options=options)
 
 
-class _AsItCame(BaseModel):
+class AsItCame(BaseModel):
     """An object that is passed on with whatever else it holds: that is for the engine to judge."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
 
-class Part(_AsItCame):
+class Part(AsItCame):
     type: Literal["text", "image_url", "input_audio", "file", "refusal"]
     text: Unicode | None = None
 
@@ -59,7 +59,7 @@ Stop: TypeAlias = Annotated[
 ]
 
 
-class ChatMessage(_AsItCame):
+class ChatMessage(AsItCame):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: Content | None = None
 
@@ -70,7 +70,7 @@ class ChatMessage(_AsItCame):
         return self
 
 
-class ChatCompletionRequest(_AsItCame):
+class ChatCompletionRequest(AsItCame):
     """The body of a request. Fields that are not named here are for the engine to know or to refuse."""
 
     model: Annotated[Unicode, Field(min_length=1)]

@@ -1,32 +1,20 @@
 """The wire of `/v1/embeddings`."""
 
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from openai.types import create_embedding_response
 from pydantic import Discriminator, Field, Tag
 
-from services.api.wire import BRANCH, LIST, TEXT, Unicode, WireRequest, text_or_list
+from services.api.wire import LIST, TEXT, TOKEN_LISTS, TOKENS, Tokens, Unicode, WireRequest, texts_or_tokens
 
 MAX_INPUTS = 2048
-TOKENS = f"{BRANCH}tokens"
-TOKEN_LISTS = f"{BRANCH}token_lists"
-
-Tokens: TypeAlias = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
-
-
-def _branch(given: Any) -> str:
-    first = given[0] if isinstance(given, list) and given else None
-    if isinstance(first, list):
-        return TOKEN_LISTS
-    return TOKENS if isinstance(first, int) else text_or_list(given)
-
 
 Input: TypeAlias = Annotated[
     Annotated[Unicode, Tag(TEXT)]
     | Annotated[list[Unicode], Field(min_length=1, max_length=MAX_INPUTS), Tag(LIST)]
     | Annotated[Tokens, Tag(TOKENS)]
     | Annotated[list[Tokens], Field(min_length=1, max_length=MAX_INPUTS), Tag(TOKEN_LISTS)],
-    Discriminator(_branch),
+    Discriminator(texts_or_tokens),
 ]
 
 

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi import Response as HttpResponse
+from openai.types.responses import InputTokenCountResponse
 
 from services.api.deps import ProjectDep, ServicesDep
 from services.api.paging import PagingDep
 from services.api.responses import service
-from services.api.responses.schemas import Response, ResponseRequest
+from services.api.responses.schemas import Response, ResponseRequest, TokenCountRequest
 from services.api.streaming import EventStream, Objects, WireJSON, opened, to_json, while_connected
 from services.errors import BadRequest
 
@@ -26,6 +27,12 @@ async def create_response(
     if asked.stream:
         return EventStream(_sse(await opened(request, service.stream(services, project, asked))))
     return WireJSON(await while_connected(request, lambda: service.create(services, project, asked)))
+
+
+@router.post("/v1/responses/input_tokens")
+def count_input_tokens(asked: TokenCountRequest, services: ServicesDep, project: ProjectDep) -> InputTokenCountResponse:
+    """Count the tokens of an input, as the model's own tokenizer does."""
+    return InputTokenCountResponse(**service.count_tokens(services, project, asked))
 
 
 @router.get("/v1/responses/{response_id}", responses=_RESPONSES)

@@ -103,6 +103,24 @@ class ResponseRequest(WireRequest):
         return [tool for tool in self.tools or () if isinstance(tool, FunctionTool)]
 
 
+class TokenCountRequest(WireRequest):
+    """What a response would be made from. Documents are not searched for a count: no tool but functions has a place."""
+
+    model: Annotated[Unicode, Field(min_length=1)] | None = None
+    input: Input | None = None
+    instructions: Unicode | None = None
+    previous_response_id: Unicode | None = None
+    tools: list[FunctionTool] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+    text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    truncation: Literal["auto", "disabled"] | None = None
+
+    conversation: None = None
+    personality: None = None
+
+
 class FileCitation(CitedFile):
     """A citation as `/v1/responses` has it: flat."""
 

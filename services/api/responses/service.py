@@ -11,13 +11,15 @@ from services.answering import Turn, in_worker, prepare
 from services.api.chat.cited import Sending
 from services.api.responses.events import Event, Writing
 from services.api.responses.items import input_items, messages_of
-from services.api.responses.schemas import ResponseRequest, response_format
+from services.api.responses.schemas import FunctionTool, ResponseRequest, TokenCountRequest, response_format
 from services.api.streaming import failed
 from services.errors import BadRequest, NotFound
 from services.ids import RESPONSE, new_id
+from services.model_table import DEFAULT
 from services.storage.paging import PageRequest
 from services.storage.responses import conversation, delete_response, find_response, save_response
 from services.storage.tables import ResponseRow
+from services.token_counts import count_input
 from services.wiring import Services
 
 # What engines call the parameters that have another name here.
@@ -45,6 +47,14 @@ async def stream(services: Services, project_id: str, asked: ResponseRequest) ->
         if begun is None:
             raise
         yield Writing.failed(failed(exc)["error"], begun["sequence_number"] + 1)
+
+
+def count_tokens(services: Services, project_id: str, asked: TokenCountRequest) -> dict[str, Any]:
+    """Count the tokens that a response would be written from. Raises BadRequest where that cannot be known."""
+    messages = _messages(services, project_id, asked, input_items(asked.input or []))
+    tools = [_as_function(tool) for tool in asked.tools or ()]
+    counted = count_input(services, project_id, asked.model or DEFAULT, messages, tools)
+    return {"object": "response.input_tokens", "input_tokens": counted}
 
 
 def find(services: Services, project_id: str, response_id: str) -> ResponseRow:
@@ -105,9 +115,7 @@ async def _events(services: Services, project_id: str, asked: ResponseRequest) -
 
 def _prepared(services: Services, project_id: str, asked: ResponseRequest, items: list[dict[str, Any]]) -> Turn:
     wanted = asked.file_search()
-    messages = messages_of([*_earlier(services, project_id, asked.previous_response_id), *items])
-    if asked.instructions is not None:
-        messages.insert(0, {"role": "system", "content": asked.instructions})
+    messages = _messages(services, project_id, asked, items)
     search = None
     if wanted is not None:
         place, tool = wanted
@@ -121,6 +129,15 @@ def _prepared(services: Services, project_id: str, asked: ResponseRequest, items
             name = _NAMES[exc.param]
             raise BadRequest(str(exc).replace(exc.param, name), param=name, code=exc.code) from exc
         raise
+
+
+def _messages(
+    services: Services, project_id: str, asked: ResponseRequest | TokenCountRequest, items: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    messages = messages_of([*_earlier(services, project_id, asked.previous_response_id), *items])
+    if asked.instructions is not None:
+        messages.insert(0, {"role": "system", "content": asked.instructions})
+    return messages
 
 
 def _earlier(services: Services, project_id: str, previous_id: str | None) -> list[dict[str, Any]]:
@@ -140,7 +157,7 @@ def _earlier(services: Services, project_id: str, previous_id: str | None) -> li
 
 def _params(asked: ResponseRequest) -> dict[str, Any]:
     """Give what is asked of the engine, as chat completions spell it."""
-    functions = [{"type": "function", "function": _function(tool.model_dump())} for tool in asked.functions()]
+    functions = [_as_function(tool) for tool in asked.functions()]
     params = {
         "max_completion_tokens": asked.max_output_tokens,
         "temperature": asked.temperature,
@@ -157,8 +174,10 @@ def _params(asked: ResponseRequest) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
 
 
-def _function(tool: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in tool.items() if name != "type" and value is not None}
+def _as_function(tool: FunctionTool) -> dict[str, Any]:
+    """Give a tool as chat completions spell it."""
+    given = tool.model_dump(exclude={"type"}, exclude_none=True)
+    return {"type": "function", "function": given}
 
 
 def _tool_choice(given: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

@@ -7,7 +7,7 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from services.api.streaming import ClientGone, EventStream, WireJSON, opened, stream_chat, while_connected
+from services.api.streaming import ClientGone, EventStream, WireJSON, opened, stream_chunks, while_connected
 from services.errors import UpstreamFailed
 
 SCOPE = {
@@ -46,7 +46,7 @@ async def sent_by(response: EventStream) -> str:
 
 
 async def streamed(objects: AsyncGenerator[dict[str, Any]]) -> str:
-    return await sent_by(await stream_chat(request(), objects))
+    return await sent_by(await stream_chunks(request(), objects))
 
 
 def test_a_stream_ends_with_done() -> None:

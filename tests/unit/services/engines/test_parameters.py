@@ -2,11 +2,12 @@ from typing import Any
 
 import pytest
 from groq.types.chat.completion_create_params import CompletionCreateParams
+from openai.types import completion_create_params
 from openai.types.chat.completion_create_params import CompletionCreateParamsBase
 
 from services.engines.engine import Engine
 from services.engines.extractive import Extractive
-from services.engines.parameters import GROQ, HARMLESS, OPENAI, SAMPLING, effective
+from services.engines.parameters import GROQ, HARMLESS, OPENAI, SAMPLING, TEXT, effective
 from services.errors import BadRequest
 from tests.fakes.embedder import WordEmbedder
 
@@ -22,6 +23,11 @@ def test_the_names_are_the_sdks_own() -> None:
     assert set(CompletionCreateParamsBase.__annotations__) - OURS == OPENAI
     # Groq's API takes stream_options, its SDK does not name them yet.
     assert set(CompletionCreateParams.__annotations__) - OURS == GROQ - {"stream_options"}
+
+
+def test_the_names_of_text_completions_are_the_sdk_s_own() -> None:
+    params = completion_create_params.CompletionCreateParamsBase
+    assert set(params.__annotations__) - {"model", "prompt"} == TEXT
 
 
 def test_only_known_names_are_harmless() -> None:
