@@ -49,6 +49,7 @@ class FileSearch:
 class Turn:
     """A request ready for its engine: what to send, to whom, and who stands in. `tried` did not answer it.
 
+    `refusal` is the sentence that says that the documents do not answer; empty where none are asked.
     `begun` is the clock, in seconds, when all that comes before the engine was done.
     """
 
@@ -96,10 +97,20 @@ async def in_worker(work: Callable[[], Result]) -> Result:
 
 async def ask(services: Services, project_id: str, **asked: Any) -> Answer:
     """Give the checked answer to a turn; the arguments are those of `prepare`, with documents named."""
-    turn = await in_worker(partial(prepare, services, project_id, **asked))
+    turn = await prepared(services, project_id, **asked)
     turn, completion = await turn.answered()
     message = completion["choices"][0]["message"]
     return conclude(turn, message.get("content") or "", message.get("citations"))
+
+
+async def prepared(services: Services, project_id: str, **asked: Any) -> Turn:
+    """Do `prepare` where it belongs: in a worker thread, but at once where nothing is to be waited for.
+
+    With many requests at once a thread costs several milliseconds, until the interpreter lets it run and come back.
+    """
+    preparing = partial(prepare, services, project_id, **asked)
+    waits = asked.get("file_search") is not None or not services.router.is_at_hand(asked["model"])
+    return await in_worker(preparing) if waits else preparing()
 
 
 def prepare(
@@ -128,7 +139,8 @@ def prepare(
     line = Line(first=first)
     if first.route.model_id == route.model_id:
         line = line_up(services.router, project_id, model, for_another, first)
-    return Turn(line=line, refusal=refusal(services.templates))
+    grounded = first.request.grounding is not None
+    return Turn(line=line, refusal=refusal(services.templates) if grounded else "")
 
 
 def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None) -> Answer:

@@ -7,6 +7,7 @@ which browsers send and SDKs do not, must be a loopback one or allowed by name.
 
 import ipaddress
 import time
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from services.errors import Forbidden, InvalidSettings, Unauthorized
@@ -16,6 +17,7 @@ from services.storage.keys import LAST_USED_RESOLUTION_S, any_live_key, find_key
 from services.storage.tables import DEFAULT_PROJECT
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Tell whether a host name or address is this machine's own."""
     if host == "localhost" or host.endswith(".localhost"):

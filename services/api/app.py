@@ -5,16 +5,22 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
+from services.api.chat.routes import create_chat_completion
 from services.api.chat.routes import router as chat
+from services.api.chat.schemas import ChatCompletionRequest
+from services.api.completions.routes import create_completion
 from services.api.completions.routes import router as completions
+from services.api.completions.schemas import CompletionRequest
 from services.api.embeddings.routes import router as embeddings
 from services.api.errors import install_error_handlers
 from services.api.files.routes import router as files
 from services.api.fine_tuning.routes import router as fine_tuning
 from services.api.health import Readiness
 from services.api.health import router as health
+from services.api.hot import Handler, HotRoute
 from services.api.middleware import RequestGuard
 from services.api.models.routes import router as models
 from services.api.moderations.routes import router as moderations
@@ -38,6 +44,10 @@ _ROUTERS = (
     vector_stores,
     fine_tuning,
 )
+_HOT: dict[str, tuple[type[BaseModel], Handler]] = {
+    "/v1/chat/completions": (ChatCompletionRequest, create_chat_completion),
+    "/v1/completions": (CompletionRequest, create_completion),
+}
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
 
 
@@ -46,6 +56,8 @@ def create_app(services: Services) -> FastAPI:
     app = FastAPI(title="loam", version=VERSION, lifespan=_lifespan, redoc_url=None)
     app.state.services = services
     install_error_handlers(app)
+    for path, (kind, handler) in _HOT.items():
+        app.router.routes.append(HotRoute(path, kind, handler, services, app.router))
     for router in _ROUTERS:
         app.include_router(router)
     app.add_middleware(

@@ -1,6 +1,7 @@
 """What is measured of requests, in Prometheus' terms. Paths are the routes', so that ids make no series."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -24,8 +25,15 @@ def observe(scope: Scope, status: int, seconds: float) -> None:
     """Count a request that has been answered; status 0 when its caller left before."""
     path = getattr(scope.get("route"), "path", "none")
     method = scope["method"] if scope["method"] in METHODS else "other"
-    REQUESTS.labels(method, path, str(status)).inc()
-    SECONDS.labels(path).observe(seconds)
+    requests, taken = _series(method, path, status)
+    requests.inc()
+    taken.observe(seconds)
+
+
+@lru_cache(maxsize=4096)
+def _series(method: str, path: str, status: int) -> tuple[Counter, Histogram]:
+    """Find the series once: prometheus_client takes a lock and makes a tuple of texts each time it is asked."""
+    return REQUESTS.labels(method, path, str(status)), SECONDS.labels(path)
 
 
 def gates_registry(gates: Iterable[Gate]) -> CollectorRegistry:

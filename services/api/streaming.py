@@ -1,5 +1,6 @@
 """Server-sent events out, and work that stops when the client has gone."""
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -19,6 +20,8 @@ Objects: TypeAlias = AsyncGenerator[dict[str, Any]]
 Result = TypeVar("Result")
 
 DONE = b"data: [DONE]\n\n"
+MOST_GATHERED = 256
+"""Events that wait for a slow client; then the upstream waits too."""
 
 
 class ClientGone(ServiceError):
@@ -53,7 +56,7 @@ class EventStream(StreamingResponse):
 
 async def stream_chunks(request: Request, chunks: Objects) -> EventStream:
     """Give a stream of chunks that ends in `[DONE]`; what fails before the first chunk is raised."""
-    return EventStream(_chat_events(await opened(request, chunks)))
+    return EventStream(gathered(_chat_events(await opened(request, chunks))))
 
 
 async def opened(request: Request, objects: Objects) -> Objects:
@@ -64,26 +67,19 @@ async def opened(request: Request, objects: Objects) -> Objects:
 
 async def while_connected(request: Request, work: Callable[[], Awaitable[Result]]) -> Result:
     """Do the work, but stop it when the client goes. Raises ClientGone."""
-    results: list[Result] = []
-    failures: list[Exception] = []
-
-    async def do() -> None:
+    with anyio.CancelScope() as scope:
+        watching = asyncio.create_task(_watch(request, scope))
         try:
-            results.append(await work())
-        except Exception as exc:  # given on below, out of the task group
-            failures.append(exc)
-        group.cancel_scope.cancel()
+            return await work()
+        finally:
+            watching.cancel()
+    raise ClientGone("The client closed the connection.")
 
-    async with anyio.create_task_group() as group:
-        group.start_soon(do)
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-        group.cancel_scope.cancel()
-    if failures:
-        raise failures[0]
-    if not results:
-        raise ClientGone("The client closed the connection.")
-    return results[0]
+
+async def _watch(request: Request, scope: anyio.CancelScope) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()
 
 
 def failed(exc: Exception) -> dict[str, Any]:
@@ -95,6 +91,45 @@ def failed(exc: Exception) -> dict[str, Any]:
 
 def to_json(content: Any) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
+
+
+async def gathered(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    """Give the events that came together in one piece, and none later than it came: to send each costs the most.
+
+    An upstream's packet often holds several. They are read on a task of their own, which goes on without a pause while
+    there are any; when it has to wait, what there is is sent.
+    """
+    waiting: list[bytes] = []
+    arrived, taken = asyncio.Event(), asyncio.Event()
+
+    async def read() -> None:
+        try:
+            async for event in events:
+                waiting.append(event)
+                arrived.set()
+                if len(waiting) >= MOST_GATHERED:
+                    taken.clear()
+                    await taken.wait()
+        finally:
+            arrived.set()
+
+    reading = asyncio.create_task(read())
+    try:
+        while waiting or not reading.done():
+            await arrived.wait()
+            arrived.clear()
+            if waiting:
+                piece = b"".join(waiting)
+                waiting.clear()
+                taken.set()
+                yield piece
+            else:
+                await asyncio.sleep(0)  # until `reading` is done
+        await reading
+    finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await events.aclose()
 
 
 async def _chained(first: dict[str, Any] | None, rest: Objects) -> Objects:

@@ -9,14 +9,15 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
+import aiohttp
 import anyio
-import httpx
 from pydantic import SecretStr
 
 from services.engines.engine import ChatRequest, TextRequest
-from services.engines.pool import ClientPool
+from services.engines.pool import ClientPool, proxy_for
 from services.engines.sse import EventDecoder
 from services.engines.upstream_errors import Failed, failure_of, refusal_of, scrubbed
 from services.errors import ServiceError, UpstreamFailed
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 DONE = "[DONE]"
 DRAIN_S = 0.5
 CONNECT_TIMEOUT_S = 10.0
+BROKEN = (aiohttp.ClientError, TimeoutError)
 LONGEST_WAIT_S = 8.0
 """An upstream that asks for a longer pause than this is not waited for: the caller is told instead."""
 
@@ -62,6 +64,8 @@ class Hosted:
         self._upstream = upstream
         self._pool = pool
         self._pause = pause
+        connect_s = min(CONNECT_TIMEOUT_S, upstream.timeout_s)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s, sock_read=upstream.timeout_s)
 
     @property
     def name(self) -> str:
@@ -97,7 +101,7 @@ class Hosted:
 
     async def _whole(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
         async with self._answered(url, json.dumps(body).encode()) as response:
-            received = await response.aread()
+            received = await response.read()
         completion = _object(received, self._upstream)
         if not completion["choices"]:
             raise UpstreamFailed(f"{self._upstream.engine} gave a completion without choices.", code="upstream_invalid")
@@ -120,17 +124,18 @@ class Hosted:
             raise UpstreamFailed(f"{self._upstream.engine} ended its stream early.", code="upstream_interrupted")
 
     @asynccontextmanager
-    async def _answered(self, url: str, body: bytes) -> AsyncIterator[httpx.Response]:
+    async def _answered(self, url: str, body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
         """Give the response once its status is known to be good; it is closed on the way out, read or not."""
         response = await self._send(url, body)
         try:
             yield response
-        except httpx.HTTPError as exc:
+        except BROKEN as exc:
             raise failure_of(exc, self._upstream.engine, self._upstream.timeout_s).error from exc
         finally:
-            await response.aclose()
+            # Its connection is used again if all of it was read, else closed.
+            response.release()
 
-    async def _send(self, url: str, body: bytes) -> httpx.Response:
+    async def _send(self, url: str, body: bytes) -> aiohttp.ClientResponse:
         for attempt in range(self._upstream.retries + 1):
             try:
                 return await self._attempt(url, body)
@@ -146,40 +151,52 @@ class Hosted:
                 await self._pause(wait_s)
         raise AssertionError("the last attempt either answers or raises")
 
-    async def _attempt(self, url: str, body: bytes) -> httpx.Response:
+    async def _attempt(self, url: str, body: bytes) -> aiohttp.ClientResponse:
         upstream = self._upstream
-        client = self._pool.client()
-        timeout = httpx.Timeout(upstream.timeout_s, connect=min(CONNECT_TIMEOUT_S, upstream.timeout_s))
-        request = client.build_request("POST", url, content=body, headers=self._headers(), timeout=timeout)
         try:
-            response = await client.send(request, stream=True)
-            if response.status_code == httpx.codes.OK:
+            response = await self._pool.client().post(
+                url,
+                data=body,
+                headers=_headers(upstream),
+                timeout=self._timeout,
+                allow_redirects=False,
+                proxy=proxy_for(url),
+            )
+            if response.status == HTTPStatus.OK:
                 return response
             try:
-                await response.aread()
+                said = await response.read()
             finally:
-                await response.aclose()
-        except httpx.HTTPError as exc:
+                response.release()
+        except BROKEN as exc:
             raise failure_of(exc, upstream.engine, upstream.timeout_s) from exc
-        raise refusal_of(response, upstream.engine, upstream.key, upstream.key_hint)
+        raise refusal_of(
+            response.status,
+            response.headers,
+            said,
+            engine=upstream.engine,
+            key=upstream.key,
+            key_hint=upstream.key_hint,
+        )
 
-    def _headers(self) -> dict[str, str]:
-        headers = {"content-type": "application/json", "accept": "application/json"}
-        if self._upstream.key is not None:
-            headers["authorization"] = f"Bearer {self._upstream.key.get_secret_value()}"
-        return headers
+
+def _headers(upstream: Upstream) -> dict[str, str]:
+    headers = {"content-type": "application/json", "accept": "application/json"}
+    if upstream.key is not None:
+        headers["authorization"] = f"Bearer {upstream.key.get_secret_value()}"
+    return headers
 
 
 async def _drain(events: AsyncIterator[str]) -> None:
     """Read what comes after the end, so that the connection can be used again; none waits long for it."""
-    with anyio.move_on_after(DRAIN_S), suppress(httpx.HTTPError):
+    with anyio.move_on_after(DRAIN_S), suppress(*BROKEN):
         async for _ in events:
             pass
 
 
-async def _events(response: httpx.Response) -> AsyncIterator[str]:
+async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[str]:
     decoder = EventDecoder()
-    async for received in response.aiter_bytes():
+    async for received in response.content.iter_any():
         for data in decoder.feed(received):
             yield data
     for data in decoder.finish():

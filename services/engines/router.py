@@ -72,6 +72,10 @@ class Router:
         self._pool: ClientPool | None = None
         self._started = int(time.time())
         self._gates: dict[tuple[str, str], Gate] = {}
+        self._hosted_engines: dict[str, Engine] = {}
+        self._stand_ins = {model.id: fallbacks_of(settings, model.id) for model in settings.models}
+        for name, alias in settings.aliases.items():
+            self._stand_ins[name] = fallbacks_of(settings, self._target(alias), name)
 
     def resolve(self, project_id: str, model_id: str) -> Route:
         """Give the engine for a model's name. Raises NotFound, and BadRequest for one that cannot chat."""
@@ -83,9 +87,7 @@ class Router:
 
     def fallbacks(self, model_id: str) -> tuple[str, ...]:
         """Give the models that stand in for one when it fails, in order."""
-        name = self._settings.default if model_id == DEFAULT else model_id
-        alias = self._settings.aliases.get(name)
-        return fallbacks_of(self._settings, self._target(alias) if alias else name, name if alias else None)
+        return self._stand_ins.get(self._settings.default if model_id == DEFAULT else model_id, ())
 
     def gates(self) -> list[Gate]:
         """Give the gates of the models that have been asked so far."""
@@ -99,11 +101,11 @@ class Router:
         tuned = self._tuned(project_id, model_id)
         return tuned.folder if tuned else None
 
-    def is_declared(self, model_id: str) -> bool:
-        """Say whether all that there is to know of a name stands in the settings, and no database is asked."""
+    def is_at_hand(self, model_id: str) -> bool:
+        """Say whether a model and those that stand in for it are hosted, and of the settings: found without waiting."""
         name = self._settings.default if model_id == DEFAULT else model_id
-        alias = self._settings.aliases.get(name)
-        return (self._target(alias) if alias else name) in self._declared
+        found = (self._declared.get(one) for one in (name, *self.fallbacks(name)))
+        return all(model is not None and model.engine in ("groq", "openai") for model in found)
 
     def models(self, project_id: str) -> list[ServedModel]:
         """Give every model that can be named, those of loam first."""
@@ -150,9 +152,10 @@ class Router:
     def _generator(self, project_id: str, model_id: str) -> Route:
         if model_id == EXTRACTIVE:
             return self._quoting(project_id, model_id)
-        if model_id == self._settings.embedder_name:
+        model = self._declared.get(model_id)
+        if model is None and model_id == self._settings.embedder_name:
             raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
-        model = self._declared.get(model_id) or self._added(project_id, model_id)
+        model = model or self._added(project_id, model_id)
         tuned = None if model else self._tuned(project_id, model_id)
         if tuned is not None:
             engine = self._local(_wanted_tuned(tuned))
@@ -191,13 +194,18 @@ class Router:
         )
 
     def _hosted(self, model: ModelSettings) -> Engine:
+        if (made := self._hosted_engines.get(model.id)) is not None:
+            return made
         # Imported here, so that asking the extractive engine does not wait for an HTTP client to load.
         from services.engines.hosted import Hosted
         from services.engines.pool import ClientPool
         from services.engines.upstreams import upstream_of
 
         self._pool = self._pool or ClientPool()
-        return Hosted(upstream_of(model, self._settings), self._pool)
+        engine = Hosted(upstream_of(model, self._settings), self._pool)
+        if model.id in self._declared:
+            self._hosted_engines[model.id] = engine
+        return engine
 
     def _local(self, wanted: "WantedModel") -> Engine:
         # Imported here, so that listing models and asking the extractive engine wait for none of it.

@@ -1,12 +1,13 @@
 """What a failed attempt at an upstream means: the error for the caller, and whether to try again."""
 
 import email.utils
+import json
 import math
 import random
 import time
 from collections.abc import Mapping
 
-import httpx
+import aiohttp
 from pydantic import SecretStr
 
 from services.errors import RateLimited, ServiceError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
@@ -32,26 +33,27 @@ class Failed(Exception):
         return float(FIRST_WAIT_S * 2**attempt * random.uniform(0.75, 1.25))  # noqa: S311 (not for secrets)
 
 
-def failure_of(exc: httpx.HTTPError, engine: str, timeout_s: float) -> Failed:
+def failure_of(exc: aiohttp.ClientError | TimeoutError, engine: str, timeout_s: float) -> Failed:
     """Give what it means that no response, or only a part of one, came."""
-    if isinstance(exc, httpx.ConnectTimeout):
+    if isinstance(exc, aiohttp.ConnectionTimeoutError):
         unreachable = UpstreamTimeout(f"{engine} could not be reached in time.", code="upstream_timeout")
         return Failed(unreachable, retryable=True)
-    if isinstance(exc, httpx.TimeoutException):
+    if isinstance(exc, TimeoutError):
         # Not tried again: the upstream may still be at work on it, and billing.
         message = f"{engine} sent nothing for {timeout_s:g} s."
         return Failed(UpstreamTimeout(message, code="upstream_timeout"), retryable=False)
-    if isinstance(exc, httpx.ConnectError):
+    if isinstance(exc, aiohttp.ClientConnectorError | aiohttp.InvalidURL):
         return Failed(UpstreamFailed(f"{engine} could not be reached.", code="upstream_unreachable"), retryable=True)
     return Failed(UpstreamFailed(f"The connection to {engine} broke.", code="upstream_interrupted"), retryable=True)
 
 
-def refusal_of(response: httpx.Response, engine: str, key: SecretStr | None, key_hint: str) -> Failed:
-    """Give what a response other than 200 means. Its body has been read."""
-    status = response.status_code
-    said = _said(response)
+def refusal_of(
+    status: int, headers: Mapping[str, str], body: bytes, *, engine: str, key: SecretStr | None, key_hint: str
+) -> Failed:
+    """Give what a response other than 200 means."""
+    said = _said(body)
     message = scrubbed(str(said.get("message") or f"HTTP {status}"), key)
-    retry_after_s = _retry_after_s(response.headers)
+    retry_after_s = _retry_after_s(headers)
     if status in (401, 403):
         # The caller's own key is good: this one is the operator's to mend.
         error: ServiceError = UpstreamFailed(f"{engine} refused loam's API key: check {key_hint}.", code="upstream_key")
@@ -64,12 +66,12 @@ def refusal_of(response: httpx.Response, engine: str, key: SecretStr | None, key
     return Failed(error, retryable=status in RETRYABLE, retry_after_s=retry_after_s)
 
 
-def _said(response: httpx.Response) -> Mapping[str, object]:
+def _said(body: bytes) -> Mapping[str, object]:
     try:
-        body = response.json()
-    except ValueError:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
         return {}
-    error = body.get("error") if isinstance(body, dict) else None
+    error = given.get("error") if isinstance(given, dict) else None
     if isinstance(error, str):
         return {"message": error}
     return error if isinstance(error, dict) else {}
@@ -85,7 +87,7 @@ def scrubbed(message: str, key: SecretStr | None) -> str:
     return (message.replace(secret, "***") if secret else message)[:MAX_MESSAGE_CHARS]
 
 
-def _retry_after_s(headers: httpx.Headers) -> float | None:
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Read `retry-after`, in seconds or as a date, and the finer `retry-after-ms` that OpenAI sends beside it."""
     given = headers.get("retry-after", "")
     if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:

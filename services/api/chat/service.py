@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 
-from services.answering import Turn, in_worker, prepare
+from services.answering import Turn, prepared
 from services.api.chat.cited import Sending
 from services.api.chat.schemas import ChatCompletionRequest
 from services.wiring import Services
@@ -27,8 +26,7 @@ async def stream(services: Services, project_id: str, asked: ChatCompletionReque
 
 async def _prepared(services: Services, project_id: str, asked: ChatCompletionRequest) -> Turn:
     search = asked.file_search
-    preparing = partial(
-        prepare,
+    return await prepared(
         services,
         project_id,
         model=asked.model,
@@ -36,4 +34,3 @@ async def _prepared(services: Services, project_id: str, asked: ChatCompletionRe
         params=asked.params(),
         file_search=search.to_search(services.settings.max_num_results, place="file_search") if search else None,
     )
-    return await in_worker(preparing)

@@ -20,7 +20,7 @@ from services.wiring import Services
 
 async def complete(services: Services, project_id: str, asked: CompletionRequest) -> dict[str, Any]:
     """Give a whole text completion."""
-    line = await in_worker(partial(_lined_up, services, project_id, asked))
+    line = await _found(services, project_id, asked)
     begun = time.perf_counter()
     answered = await line.answer(lambda candidate: _engine(candidate.route).complete(candidate.request))
     return _stamped(answered.result, answered, new_id(TEXT_COMPLETION)) | _loam(answered, begun)
@@ -28,13 +28,18 @@ async def complete(services: Services, project_id: str, asked: CompletionRequest
 
 async def stream(services: Services, project_id: str, asked: CompletionRequest) -> AsyncGenerator[dict[str, Any]]:
     """Give a text completion as it grows."""
-    line = await in_worker(partial(_lined_up, services, project_id, asked))
+    line = await _found(services, project_id, asked)
     begun, completion_id = time.perf_counter(), new_id(TEXT_COMPLETION)
     answered = await line.stream(lambda candidate: _engine(candidate.route).stream_text(candidate.request))
     async with aclosing(answered.result) as chunks:
         async for chunk in chunks:
             ended = any(choice.get("finish_reason") for choice in chunk["choices"])
             yield _stamped(chunk, answered, completion_id) | (_loam(answered, begun) if ended else {})
+
+
+async def _found(services: Services, project_id: str, asked: CompletionRequest) -> Line[TextRequest]:
+    finding = partial(_lined_up, services, project_id, asked)
+    return finding() if services.router.is_at_hand(asked.model) else await in_worker(finding)
 
 
 def _lined_up(services: Services, project_id: str, asked: CompletionRequest) -> Line[TextRequest]:

@@ -7,7 +7,16 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from services.api.streaming import ClientGone, EventStream, WireJSON, opened, stream_chunks, while_connected
+from services.api.streaming import (
+    MOST_GATHERED,
+    ClientGone,
+    EventStream,
+    WireJSON,
+    gathered,
+    opened,
+    stream_chunks,
+    while_connected,
+)
 from services.errors import UpstreamFailed
 
 SCOPE = {
@@ -100,3 +109,58 @@ def test_a_stream_is_closed_when_it_is_left() -> None:
 
 def test_half_a_surrogate_pair_does_not_break_a_response() -> None:
     assert WireJSON({"text": "\ud83d"}).body == b'{"text":"\\ud83d"}'
+
+
+def test_events_that_come_together_are_sent_together() -> None:
+    more = asyncio.Event()
+
+    async def events() -> AsyncGenerator[bytes]:
+        yield b"a"
+        yield b"b"
+        await more.wait()
+        yield b"c"
+
+    async def pieces() -> list[bytes]:
+        gathering = gathered(events())
+        first = await anext(gathering)
+        more.set()
+        return [first, *[piece async for piece in gathering]]
+
+    assert asyncio.run(pieces()) == [b"ab", b"c"]
+
+
+def test_a_slow_client_slows_the_upstream() -> None:
+    given: list[int] = []
+
+    async def endless() -> AsyncGenerator[bytes]:
+        while True:
+            given.append(1)
+            yield b"x"
+
+    async def leave() -> None:
+        gathering = gathered(endless())
+        assert await anext(gathering) == b"x" * MOST_GATHERED
+        await asyncio.sleep(0.01)
+        assert len(given) <= 2 * MOST_GATHERED
+        await gathering.aclose()
+
+    asyncio.run(leave())
+
+
+def test_leaving_stops_what_is_being_waited_for() -> None:
+    closed: list[bool] = []
+
+    async def silent() -> AsyncGenerator[bytes]:
+        try:
+            yield b"a"
+            await anyio.sleep_forever()
+        finally:
+            closed.append(True)
+
+    async def leave() -> None:
+        gathering = gathered(silent())
+        await anext(gathering)
+        await gathering.aclose()
+
+    asyncio.run(leave())
+    assert closed == [True]

@@ -2,39 +2,68 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
-import httpx
+import aiohttp
 import pytest
+from multidict import CIMultiDict
 from pydantic import SecretStr
 
 from services.engines.engine import ChatRequest
 from services.engines.hosted import Hosted, Upstream
-from services.engines.pool import ClientPool
+from services.engines.pool import ClientPool, proxy_for
 from services.errors import RateLimited, ServiceError, UpstreamFailed, UpstreamRefused, UpstreamTimeout
 
 REQUEST = ChatRequest(
     messages=({"role": "user", "content": "Hi", "annotations": []},), params={"top_p": 1, "user": "ada"}
 )
+REFUSED = aiohttp.ClientConnectorError(SimpleNamespace(host="h", port=1, ssl=False), OSError("no"))  # type: ignore[arg-type]
 DONE = {"choices": [{"index": 0, "message": {"content": "Hi"}}]}
 
-Answer = httpx.Response | Exception
+
+class Response:
+    """A response as aiohttp gives it, its body in one piece."""
+
+    def __init__(self, status: int, body: bytes, **headers: str) -> None:
+        self.status = status
+        self.headers = CIMultiDict(headers)
+        self._body = body
+        self.content = self
+        self.released = False
+
+    async def read(self) -> bytes:
+        return self._body
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield self._body
+
+    def release(self) -> None:
+        self.released = True
+
+
+Answer = Response | Exception
 
 
 class FakePool(ClientPool):
+    """A pool and its client in one: gives its answers in turn."""
+
     def __init__(self, *answers: Answer) -> None:
         super().__init__()
         self.answers = list(answers)
         self.bodies: list[dict[str, Any]] = []
+        self.given: list[Response] = []
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+    def client(self) -> Any:
+        return self
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
-        self.bodies.append(json.loads(request.content))
+    async def post(self, _url: str, *, data: bytes, **_options: Any) -> Response:
+        self.bodies.append(json.loads(data))
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
+        self.given.append(answer)
         return answer
 
 
@@ -62,18 +91,22 @@ def say(*answers: Answer) -> tuple[dict[str, Any], FakePool, list[float]]:
     return asyncio.run(engine(pool, pauses).chat(REQUEST)), pool, pauses
 
 
-def failure(status: int, message: str = "Busy", **headers: str) -> httpx.Response:
-    return httpx.Response(status, json={"error": {"message": message, "code": "busy"}}, headers=headers)
+def success(value: Any) -> Response:
+    return Response(200, json.dumps(value).encode())
+
+
+def failure(status: int, message: str = "Busy", **headers: str) -> Response:
+    return Response(status, json.dumps({"error": {"message": message, "code": "busy"}}).encode(), **headers)
 
 
 def test_only_what_the_upstream_knows_is_sent() -> None:
-    _, pool, _ = say(httpx.Response(200, json=DONE))
+    _, pool, _ = say(success(DONE))
 
     assert pool.bodies == [{"messages": [{"role": "user", "content": "Hi"}], "model": "m", "top_p": 1}]
 
 
 def test_pauses_double_with_jitter() -> None:
-    _, pool, [first, second] = say(failure(503), httpx.ConnectError("no"), httpx.Response(200, json=DONE))
+    _, pool, [first, second] = say(failure(503), REFUSED, success(DONE))
 
     assert len(pool.bodies) == 3
     assert 0.375 <= first <= 0.625 and 0.75 <= second <= 1.25
@@ -88,7 +121,7 @@ def test_pauses_double_with_jitter() -> None:
     ],
 )
 def test_the_upstream_says_how_long_to_wait(headers: dict[str, str], seconds: float) -> None:
-    assert say(failure(429, **headers), httpx.Response(200, json=DONE))[2] == [seconds]
+    assert say(failure(429, **headers), success(DONE))[2] == [seconds]
 
 
 @pytest.mark.parametrize(
@@ -100,10 +133,10 @@ def test_the_upstream_says_how_long_to_wait(headers: dict[str, str], seconds: fl
         ([failure(400)], UpstreamRefused, 1),
         ([failure(401)], UpstreamFailed, 1),
         ([failure(302)], UpstreamFailed, 1),
-        ([httpx.ReadTimeout("late")], UpstreamTimeout, 1),
-        ([httpx.ConnectTimeout("late")] * 3, UpstreamTimeout, 3),
-        ([httpx.RemoteProtocolError("gone")] * 3, UpstreamFailed, 3),
-        ([httpx.Response(200, content=b"[" * 100_000)], UpstreamFailed, 1),
+        ([aiohttp.SocketTimeoutError("late")], UpstreamTimeout, 1),
+        ([aiohttp.ConnectionTimeoutError("late")] * 3, UpstreamTimeout, 3),
+        ([aiohttp.ServerDisconnectedError("gone")] * 3, UpstreamFailed, 3),
+        ([Response(200, b"[" * 100_000)], UpstreamFailed, 1),
     ],
 )
 def test_what_cannot_be_mended_is_raised(answers: list[Answer], kind: type[ServiceError], attempts: int) -> None:
@@ -124,8 +157,7 @@ def test_the_key_is_in_no_message_and_no_log(caplog: pytest.LogCaptureFixture) -
 
 
 def streamed(content: bytes) -> list[dict[str, Any]]:
-    headers = {"content-type": "text/event-stream"}
-    pool = FakePool(httpx.Response(200, content=content, headers=headers))
+    pool = FakePool(Response(200, content))
 
     async def collect() -> list[dict[str, Any]]:
         return [chunk async for chunk in engine(pool, []).stream(REQUEST)]
@@ -154,16 +186,27 @@ def test_a_stream_of_something_else_fails(data: bytes) -> None:
 def test_a_pool_keeps_its_client_for_as_long_as_the_loop() -> None:
     pool = ClientPool()
 
-    async def two() -> tuple[httpx.AsyncClient, httpx.AsyncClient]:
+    async def two() -> tuple[aiohttp.ClientSession, aiohttp.ClientSession]:
         clients = pool.client(), pool.client()
         await pool.aclose()
         return clients
 
     first, second = asyncio.run(two())
     third, _ = asyncio.run(two())
-    assert first is second and first.is_closed and third is not first
+    assert first is second and first.closed and third is not first
 
 
 def test_the_key_is_not_told_when_a_stream_breaks_off() -> None:
     with pytest.raises(UpstreamFailed, match=r"Key \*\*\* was revoked"):
         streamed(b'data: {"error": {"message": "Key gsk_secret was revoked"}}\n\n')
+
+
+def test_a_proxy_is_the_environment_s_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    proxy_for.cache_clear()
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    monkeypatch.setenv("NO_PROXY", "localhost,.internal")
+
+    assert proxy_for("https://api.groq.com/openai/v1") == "http://proxy:3128"
+    assert proxy_for("https://llm.internal/v1") is None
+    assert proxy_for("http://localhost:8000/v1") is None
+    proxy_for.cache_clear()
