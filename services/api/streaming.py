@@ -1,7 +1,6 @@
 """Server-sent events out, and work that stops when the client has gone."""
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
@@ -13,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.api.errors import error_body
 from services.errors import ServiceError, http_form
+from services.fast_json import to_json
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class ClientGone(ServiceError):
 
 
 class WireJSON(JSONResponse):
-    """JSON in ASCII: a lone surrogate in what a model or a client wrote must not break the response."""
+    """JSON that a lone surrogate in what a model or a client wrote does not break."""
 
     def render(self, content: Any) -> bytes:
         return to_json(content)
@@ -87,10 +87,6 @@ def failed(exc: Exception) -> dict[str, Any]:
     if not isinstance(exc, ServiceError) and http_form(exc).status >= 500:
         log.exception("stream_failed", exc_info=exc)
     return error_body(exc)
-
-
-def to_json(content: Any) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode()
 
 
 async def gathered(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:

@@ -4,7 +4,6 @@ One pooled client forwards; the vendors' SDKs are kept off this path (a hop thro
 and check it in the tests instead. A request is tried again only while nothing of an answer has come.
 """
 
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -21,6 +20,7 @@ from services.engines.pool import ClientPool, proxy_for
 from services.engines.sse import EventDecoder
 from services.engines.upstream_errors import Failed, failure_of, refusal_of, scrubbed
 from services.errors import ServiceError, UpstreamFailed
+from services.fast_json import from_json, to_json
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Hosted:
         return {"prompt": request.prompt, "model": self._upstream.model, **request.params}
 
     async def _whole(self, url: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._answered(url, json.dumps(body).encode()) as response:
+        async with self._answered(url, to_json(body)) as response:
             received = await response.read()
         completion = _object(received, self._upstream)
         if not completion["choices"]:
@@ -109,7 +109,7 @@ class Hosted:
 
     async def _streamed(self, url: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any]]:
         begun = finished = False
-        async with self._answered(url, json.dumps({**body, "stream": True}).encode()) as response:
+        async with self._answered(url, to_json({**body, "stream": True})) as response:
             events = _events(response)
             async for data in events:
                 if data == DONE:
@@ -206,7 +206,7 @@ async def _events(response: aiohttp.ClientResponse) -> AsyncIterator[str]:
 def _object(text: str | bytes, upstream: Upstream) -> dict[str, Any]:
     """Read a completion or a chunk of one. Raises UpstreamFailed for anything else, and for an error in its place."""
     try:
-        value: Any = json.loads(text)
+        value: Any = from_json(text)
     except (ValueError, RecursionError) as exc:
         raise UpstreamFailed(f"{upstream.engine} sent something that is not JSON.", code="upstream_invalid") from exc
     if isinstance(value, dict) and value.get("error"):

@@ -11,8 +11,9 @@ from services.api.deps import ProjectDep, ServicesDep
 from services.api.paging import PagingDep
 from services.api.responses import service
 from services.api.responses.schemas import Response, ResponseRequest, TokenCountRequest
-from services.api.streaming import EventStream, Objects, WireJSON, opened, to_json, while_connected
+from services.api.streaming import EventStream, Objects, WireJSON, opened, while_connected
 from services.errors import BadRequest
+from services.fast_json import to_json
 
 router = APIRouter(tags=["responses"])
 
