@@ -68,6 +68,9 @@ class OneModel:
     def fallbacks(self, model_id: str) -> tuple[str, ...]:
         return ()
 
+    def is_at_hand(self, model_id: str) -> bool:
+        return True
+
 
 @pytest.fixture
 def guarded(home: Path) -> Iterator[Services]:
