@@ -6,6 +6,8 @@ VENV ?= .venv
 # machine has no GPU: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
 DEMO_HOME ?= $(CURDIR)/.cache/demo
+# Of the tests; each worker computes on one core.
+TEST_WORKERS ?= 2
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
@@ -26,7 +28,7 @@ install: $(PROJECT)
 install-dev: $(PROJECT) $(DEV)
 
 test: install-dev
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 check: install-dev docs-check
 	$(BIN)/ruff check

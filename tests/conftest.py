@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from services.settings import Settings
@@ -8,6 +9,10 @@ from services.storage.database import Database
 from services.storage.projects import ensure_default_project
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
+
+# A deadline would be a wall-clock assertion.
+hypothesis.settings.register_profile("loam", deadline=None)
+hypothesis.settings.load_profile("loam")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

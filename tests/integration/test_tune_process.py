@@ -50,8 +50,9 @@ def test_a_training_is_paused_and_ends_in_another_process(job: TuningJob) -> Non
     assert 3 <= paused.step < 80
     assert {type(event) for event in told} == {Message, Metrics, Checkpoint}
     second = start(job)
-    steps = [event.step for event in second.events() if isinstance(event, Metrics)]
-    assert steps == list(range(paused.step + 1, 81))
+    metrics = [event for event in second.events() if isinstance(event, Metrics)]
+    assert [event.step for event in metrics] == list(range(1, 81))
+    assert [event.step for event in metrics if event.recalled] == list(range(1, paused.step + 1))
     outcome = second.outcome()
     assert (outcome.step, outcome.folder) == (80, job.folder / "model")
     assert outcome.manifest is not None
