@@ -28,7 +28,7 @@ install: $(PROJECT)
 install-dev: $(PROJECT) $(DEV)
 
 test: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: install-dev docs-check
 	$(BIN)/ruff check
