@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 ROUNDS = 3
-EXAMPLES, BATCH, WORDS = 160, 8, 240
+EXAMPLES, BATCH, WORDS = 120, 8, 320
 
 Moment: TypeAlias = tuple[float, float]
 """Seconds on the wall's clock and on the processor's."""
