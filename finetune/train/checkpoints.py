@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from finetune.adapter import Manifest
 from finetune.errors import TrainingFailed
+from finetune.events import Checkpoint
 
 NEW = ".new"
 PREFIX = "step-"
@@ -41,6 +43,13 @@ def whole(folder: Path) -> list[Path]:
 def newest(folder: Path) -> Path | None:
     """Give the checkpoint to go on from."""
     return next(reversed(whole(folder)), None)
+
+
+def recalled(folder: Path) -> Iterator[Checkpoint]:
+    """Give the word of every checkpoint there is: a crash may have come between one and its own."""
+    for checkpoint in whole(folder):
+        metrics = Manifest.read(checkpoint).metrics
+        yield Checkpoint(step=step_of(checkpoint), folder=checkpoint, values=metrics)
 
 
 @contextmanager

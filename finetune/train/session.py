@@ -7,11 +7,11 @@ from typing import Any
 from transformers import PrinterCallback
 
 from finetune.adapter import Manifest
-from finetune.events import Checkpoint, EventSink, Message, ShouldStop, Stop
+from finetune.events import EventSink, Message, ShouldStop, Stop
 from finetune.job import CHECKPOINTS, TuningJob
 from finetune.train import dpo, kto, reward, sft
 from finetune.train.assemble import assemble
-from finetune.train.checkpoints import newest, step_of, whole
+from finetune.train.checkpoints import newest, recalled, step_of
 from finetune.train.material import Material
 from finetune.train.parts import Parts
 from finetune.train.passport import Passport
@@ -57,10 +57,8 @@ class Session:
         """Train to the end, or say why it was not reached."""
         if self._checkpoint:
             self._sink(Message(text=f"Going on from the checkpoint of step {step_of(self._checkpoint)}."))
-        for checkpoint in whole(self.trainer.checkpoints):
-            # A crash may have come between a checkpoint and the word of it.
-            metrics = Manifest.read(checkpoint).metrics
-            self._sink(Checkpoint(step=step_of(checkpoint), folder=checkpoint, values=metrics))
+        for checkpoint in recalled(self.trainer.checkpoints):
+            self._sink(checkpoint)
         try:
             self.trainer.train(resume_from_checkpoint=str(self._checkpoint) if self._checkpoint else None)
         except Cancelled:

@@ -1,5 +1,6 @@
 """What every trainer of loam does differently from TRL's: it counts exactly, saves whole, and sends nothing away."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -25,7 +26,7 @@ class EvaluationStopped(Exception):
     """An evaluation was broken off, since the training is to stop."""
 
 
-class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed here
+class JobTrainer(Trainer, ABC):  # type: ignore[misc]  # transformers is not typed here
     """Goes before one of TRL's trainers among the bases of a class, and leaves the training itself to that one.
 
     TRL means the figures of a step over its micro-batches, whatever their size; here each counts by its items, so
@@ -44,13 +45,13 @@ class JobTrainer(Trainer):  # type: ignore[misc]  # transformers is not typed he
         self._valid_losses: list[float] = []
         super().__init__(*args, **kwargs)
 
+    @abstractmethod
     def items_in(self, inputs: Inputs) -> int:
         """Count what the loss of a batch is a mean over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learned_in(self, inputs: Inputs) -> int:
         """Count the tokens of a batch that are learned."""
-        raise NotImplementedError
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
