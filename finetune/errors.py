@@ -16,6 +16,12 @@ class FinetuneError(Exception):
         self.hint = hint
 
 
+def sentence_of(exc: Exception) -> str:
+    """Give what an exception says in its first line, or its kind, as a sentence: libraries go on for pages."""
+    line = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip()
+    return line if line.endswith(".") else f"{line}."
+
+
 class InvalidDataset(FinetuneError):
     """A training file has errors; `problems` holds all of them, and the warnings."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.config import Quantization
-from finetune.errors import ModelUnavailable
+from finetune.errors import ModelUnavailable, sentence_of
 
 if TYPE_CHECKING:
     import torch
@@ -49,9 +49,8 @@ def load_model(
             base.source, revision=base.revision, dtype=dtype, device_map={"": device}, use_safetensors=True, **options
         )
     except (OSError, ValueError, KeyError) as exc:
-        line = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise ModelUnavailable(
-            f"The model {base.source!r} cannot be loaded: {line}",
+            f"The model {base.source!r} cannot be loaded: {sentence_of(exc)}",
             hint="Give a directory with the model's files, or a hub id that can be reached or is in the cache.",
         ) from exc
     _compute_alike(model)

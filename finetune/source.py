@@ -5,10 +5,9 @@ from pathlib import Path
 
 import yaml
 
-from finetune.errors import ModelUnavailable
+from finetune.errors import ModelUnavailable, sentence_of
 from finetune.model import Base
 
-WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*")
 FENCE = "---"
 
 
@@ -21,11 +20,27 @@ class Source:
     license: str | None
 
 
-def locate(base: Base) -> Source:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Which of a hub's files a `kind` of model consists of, as patterns."""
+
+    kind: str
+    wanted: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+MODEL = Files(
+    kind="model",
+    wanted=("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "README.md", "LICENSE*"),
+    unused=("*/*",),
+)
+
+
+def locate(base: Base, files: Files = MODEL) -> Source:
     """Find the files of a base, without its adapter. Raises ModelUnavailable."""
     folder, revision = Path(base.source).expanduser(), None
     if not folder.is_dir():
-        folder = _snapshot(base)
+        folder = _snapshot(base, files)
         revision = folder.name
     return Source(folder=folder, revision=revision, license=license_of(folder))
 
@@ -43,16 +58,19 @@ def license_of(folder: Path) -> str | None:
     return str(name) if name else None
 
 
-def _snapshot(base: Base) -> Path:
+def _snapshot(base: Base, files: Files) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(
-            snapshot_download(base.source, revision=base.revision, allow_patterns=[*WANTED], ignore_patterns=["*/*"])
+        folder = snapshot_download(
+            base.source,
+            revision=base.revision,
+            allow_patterns=[*files.wanted],
+            ignore_patterns=[*files.unused],
         )
     except (OSError, ValueError) as exc:
-        line = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise ModelUnavailable(
-            f"The model {base.source!r} cannot be found: {line}",
+            f"The {files.kind} {base.source!r} cannot be found: {sentence_of(exc)}",
             hint="Give a directory with the model's files, or a hub id that can be reached or is in the cache.",
         ) from exc
+    return Path(folder)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetune.errors import ModelUnavailable
+from finetune.errors import ModelUnavailable, sentence_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -18,7 +18,7 @@ def load_tokenizer(model: str) -> "PreTrainedTokenizerBase":
         return AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError, KeyError) as exc:
         raise ModelUnavailable(
-            f"The tokenizer of {model!r} cannot be loaded: {_first_line(exc)}",
+            f"The tokenizer of {model!r} cannot be loaded: {sentence_of(exc)}",
             hint="Give a directory with the model's files, or a hub id that can be reached or is in the cache.",
         ) from exc
 
@@ -37,8 +37,3 @@ def longest_text(folder: Path, tokenizer: "PreTrainedTokenizerBase") -> int | No
         own = None
     limits = [limit for limit in (own, longest_input(tokenizer)) if limit is not None]
     return min(limits, default=None)
-
-
-def _first_line(exc: Exception) -> str:
-    line = (str(exc).splitlines() or [type(exc).__name__])[0].rstrip()
-    return line if line.endswith(".") else f"{line}."

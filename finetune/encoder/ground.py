@@ -8,10 +8,10 @@ from finetune.data.dataset import Dataset, read
 from finetune.data.problems import Finding
 from finetune.encoder.queries import Query, Split, merged, passages_of, split
 from finetune.encoder.ranking import field
-from finetune.encoder.weights import locate_encoder
+from finetune.encoder.weights import EMBEDDER
 from finetune.errors import InvalidDataset
 from finetune.job import TuningJob
-from finetune.source import Source
+from finetune.source import Source, locate
 from finetune.types import METHODS
 
 
@@ -39,7 +39,7 @@ def gather(job: TuningJob) -> Ground:
     measured = merged(validation.examples) if validation else None
     parts = split(known, measured)
     return Ground(
-        source=locate_encoder(job.base),
+        source=locate(job.base, EMBEDDER),
         training=training,
         validation=validation,
         split=parts,

@@ -16,9 +16,9 @@ from finetune.encoder.contrastive import ContrastiveTrainer, new_trainer
 from finetune.encoder.ground import Ground
 from finetune.encoder.triplets import Row
 from finetune.encoder.weights import save_encoder
-from finetune.events import Checkpoint, EventSink, Message, Metrics, ShouldStop, Stop
+from finetune.events import EventSink, Message, Metrics, ShouldStop, Stop
 from finetune.job import CHECKPOINTS, TuningJob
-from finetune.train.checkpoints import check_space, newest, step_of, whole
+from finetune.train.checkpoints import check_space, newest, recalled
 from finetune.train.parts import training_arguments
 from finetune.train.precision import Precision
 from finetune.train.progress import Cancelled, Progress
@@ -80,10 +80,8 @@ class EncoderSession:
 
     def train(self) -> Stop | None:
         """Train to the end, or say why it was not reached."""
-        for checkpoint in whole(self._trainer.checkpoints):
-            # A crash may have come between a checkpoint and the word of it.
-            metrics = Manifest.read(checkpoint).metrics
-            self._sink(Checkpoint(step=step_of(checkpoint), folder=checkpoint, values=metrics))
+        for checkpoint in recalled(self._trainer.checkpoints):
+            self._sink(checkpoint)
         try:
             self._trainer.train(resume_from_checkpoint=str(self._checkpoint) if self._checkpoint else None)
         except Cancelled:

@@ -7,25 +7,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finetune.encoder.ranking import Encode, Vectors
-from finetune.errors import ModelUnavailable
-from finetune.model import Base
-from finetune.source import Source, license_of
+from finetune.errors import ModelUnavailable, sentence_of
+from finetune.source import Files
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "README.md", "LICENSE*")
+EMBEDDER = Files(
+    kind="embedder",
+    wanted=("*.json", "*.safetensors", "*.txt", "*.model", "README.md", "LICENSE*"),
+    unused=("onnx/*", "openvino/*"),
+)
+"""Its modules have folders of their own."""
+
 TEXTS_AT_ONCE = 256
 BATCH = 16
-
-
-def locate_encoder(base: Base) -> Source:
-    """Find the folder of an embedder, whose modules have folders of their own in it. Raises ModelUnavailable."""
-    folder, revision = Path(base.source).expanduser(), None
-    if not folder.is_dir():
-        folder = _snapshot(base)
-        revision = folder.name
-    return Source(folder=folder, revision=revision, license=license_of(folder))
 
 
 def load_encoder(folder: Path, device: str) -> "SentenceTransformer":
@@ -41,9 +37,8 @@ def load_encoder(folder: Path, device: str) -> "SentenceTransformer":
     try:
         return SentenceTransformer(str(folder), device=device, model_kwargs={"dtype": torch.float32})
     except (OSError, ValueError, KeyError, ImportError) as exc:
-        line = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise ModelUnavailable(
-            f"The embedder in {str(folder)!r} cannot be loaded: {line}",
+            f"The embedder in {str(folder)!r} cannot be loaded: {sentence_of(exc)}",
             hint="Check that it is a sentence-transformers model and whole.",
         ) from exc
 
@@ -82,19 +77,3 @@ def remembering(encode: Encode) -> Encode:
         return np.stack([known[text] for text in texts])
 
     return recall
-
-
-def _snapshot(base: Base) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        unused = ["onnx/*", "openvino/*"]
-        return Path(
-            snapshot_download(base.source, revision=base.revision, allow_patterns=[*WANTED], ignore_patterns=unused)
-        )
-    except (OSError, ValueError) as exc:
-        line = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise ModelUnavailable(
-            f"The embedder {base.source!r} cannot be found: {line}",
-            hint="Give a directory with the model's files, or a hub id that can be reached or is in the cache.",
-        ) from exc

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetune.errors import ModelUnavailable
+from finetune.errors import ModelUnavailable, sentence_of
 from finetune.plan import Peaks, Plan
 
 if TYPE_CHECKING:
@@ -87,9 +87,8 @@ def config_of(base: "Base") -> Any:
     try:
         return AutoConfig.from_pretrained(base.source, revision=base.revision)
     except (OSError, ValueError, KeyError) as exc:
-        line = (str(exc).splitlines() or [type(exc).__name__])[0]
         raise ModelUnavailable(
-            f"The configuration of {base.source!r} cannot be read: {line}",
+            f"The configuration of {base.source!r} cannot be read: {sentence_of(exc)}",
             hint="Give a directory with the model's config.json, or a hub id that can be reached or is in the cache.",
         ) from exc
 

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from finetune.errors import ModelUnavailable
+from finetune.errors import ModelUnavailable, sentence_of
 
 if TYPE_CHECKING:
     import torch
@@ -70,8 +70,9 @@ class Adapters:
             config = PeftConfig.from_pretrained(str(folder))
             pairs = self._fitting(config, load_peft_weights(str(folder), device=str(self._device)))
         except (OSError, ValueError, KeyError, RuntimeError) as exc:
-            line = (str(exc).splitlines() or [type(exc).__name__])[0]
-            raise ModelUnavailable(f"The adapter in {str(folder)!r} cannot be put on its base: {line}") from exc
+            raise ModelUnavailable(
+                f"The adapter in {str(folder)!r} cannot be put on its base: {sentence_of(exc)}"
+            ) from exc
         for name in pairs.keys() - self._hooked:
             self._modules[name].register_forward_hook(self._hook(name))
             self._hooked.add(name)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from finetune.errors import ModelUnavailable
+from finetune.errors import ModelUnavailable, sentence_of
 from finetune.model import Base
 from finetune.source import locate
 from services.engines.local.wanted import WantedModel
@@ -62,6 +62,5 @@ def _own_dtype(folder: Path, _changed_ns: int) -> str:
     try:
         found = AutoConfig.from_pretrained(folder).get_text_config().dtype
     except (OSError, ValueError, KeyError) as exc:
-        line = (str(exc).splitlines() or [type(exc).__name__])[0]
-        raise ModelUnavailable(f"The model in {str(folder)!r} cannot be loaded: {line}") from exc
+        raise ModelUnavailable(f"The model in {str(folder)!r} cannot be loaded: {sentence_of(exc)}") from exc
     return str(found or "float32").removeprefix("torch.")
