@@ -4,15 +4,18 @@ import locale
 import logging
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from rag import embed_openvino
 from rag.embed import open_embedder
-from rag.embed_openvino import OpenVinoEmbedder
+from rag.embed_openvino import OpenVinoEmbedder, openvino
 from rag.embed_torch import SentenceTransformerEmbedder
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
@@ -56,12 +59,27 @@ def test_two_openings_at_once_leave_one_whole_graph(cache: Path) -> None:
     assert sorted(path.suffix for path in cache.iterdir()) == ["", "", ".lock"]
 
 
-def test_openings_at_once_leave_the_locale_as_it_was(cache: Path) -> None:
+def test_graphs_are_compiled_one_at_a_time_and_leave_the_locale_as_it_was(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most, core = [0], [0], openvino().Core()
+
+    class Core:
+        def compile_model(self, *given: Any) -> Any:
+            under_way[0] += 1
+            most[0] = max(most[0], under_way[0])
+            threading.Event().wait(0.05)  # for another to come between
+            try:
+                return core.compile_model(*given)
+            finally:
+                under_way[0] -= 1
+
+    monkeypatch.setattr(embed_openvino, "openvino", lambda: SimpleNamespace(Core=Core))
     before, folder = locale.setlocale(locale.LC_ALL), graph_folder(cache)
-    with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda _: OpenVinoEmbedder(folder, name="tiny", id="tiny"), range(32)):
+    with ThreadPoolExecutor(4) as pool:
+        for _ in pool.map(lambda _: OpenVinoEmbedder(folder, name="tiny", id="tiny"), range(4)):
             pass
-    assert locale.setlocale(locale.LC_ALL) == before
+    assert (most[0], locale.setlocale(locale.LC_ALL)) == (1, before)
 
 
 def test_graph_in_the_cache_is_not_exported_again(model: Path, cache: Path, exports: list[str]) -> None:
