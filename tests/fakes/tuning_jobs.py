@@ -64,25 +64,21 @@ def job_of(
     )
 
 
-def plan_of(micro_batch: int, accumulation: int, **chosen: Any) -> Plan:
+def plan_of(micro_batch: int = 1, accumulation: int = 1, **chosen: Any) -> Plan:
     """Make a plan of which only the given is true."""
     plain: dict[str, Any] = {
+        "device": "cpu",
+        "device_bytes": 0,
+        "longest": 0,
         "gradient_checkpointing": False,
         "activation_offloading": False,
         "optimizer": "adamw_torch",
         "attention": "sdpa",
+        "steps": 0,
+        "peaks": Peaks(step=0, evaluation=0, saving=0),
+        "parts": {},
     }
-    return Plan(
-        device="cpu",
-        device_bytes=0,
-        micro_batch=micro_batch,
-        accumulation=accumulation,
-        longest=0,
-        steps=0,
-        peaks=Peaks(step=0, evaluation=0, saving=0),
-        parts={},
-        **{**plain, **chosen},
-    )
+    return Plan(micro_batch=micro_batch, accumulation=accumulation, **plain | chosen)
 
 
 @dataclass

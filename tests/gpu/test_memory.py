@@ -9,8 +9,9 @@ import torch
 from finetune.config import Hyperparameters, Lora, Settings, Tuning, settle
 from finetune.memory.fit import fit
 from finetune.memory.measure import Training, measured
-from finetune.plan import RESERVED_BYTES, Peaks, Plan, needed
+from finetune.plan import RESERVED_BYTES, Plan, needed
 from tests.fakes.random_llama import llama, parts_of
+from tests.fakes.tuning_jobs import plan_of
 
 GIB = 1 << 30
 DEVICE = "cuda:0"
@@ -27,19 +28,14 @@ def settings_of(batch_size: int, **asked: Any) -> Settings:
 
 
 def draft(*, batch_size: int = 1, device_bytes: int = 0) -> Plan:
-    return Plan(
+    return plan_of(
+        batch_size,
         device=DEVICE,
         device_bytes=device_bytes,
-        micro_batch=batch_size,
-        accumulation=1,
         longest=LONGEST,
         gradient_checkpointing=True,
-        activation_offloading=False,
         optimizer="adamw_torch_fused",
-        attention="sdpa",
         steps=STEPS,
-        peaks=Peaks(step=0, evaluation=0, saving=0),
-        parts={},
     )
 
 

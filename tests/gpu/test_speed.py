@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from finetune.config import Hyperparameters, Lora, Settings, Tuning, settle
-from finetune.plan import Peaks, Plan
 from tests.fakes.random_llama import llama, parts_of
+from tests.fakes.tuning_jobs import plan_of
 
 SIZE, DEVICE = "7B", "cuda:0"
 LENGTH, BATCH, STEPS, ROUNDS = 512, 4, 12, 3
@@ -22,21 +22,7 @@ def settings_of() -> Settings:
     return settle(tuning, examples=BATCH, longest_input=LENGTH)
 
 
-def plan_of() -> Plan:
-    return Plan(
-        device=DEVICE,
-        device_bytes=0,
-        micro_batch=BATCH,
-        accumulation=1,
-        longest=LENGTH,
-        gradient_checkpointing=True,
-        activation_offloading=False,
-        optimizer="adamw_torch",
-        attention="sdpa",
-        steps=STEPS,
-        peaks=Peaks(step=0, evaluation=0, saving=0),
-        parts={},
-    )
+PLAN = plan_of(BATCH, device=DEVICE, longest=LENGTH, gradient_checkpointing=True, steps=STEPS)
 
 
 def trainer_of(kind: str, folder: Path) -> Any:
@@ -45,7 +31,7 @@ def trainer_of(kind: str, folder: Path) -> Any:
     from finetune.train.session import TRAINERS
 
     torch.manual_seed(1)
-    parts = parts_of(llama(SIZE), settings_of(), plan_of(), folder, steps=STEPS, length=LENGTH)
+    parts = parts_of(llama(SIZE), settings_of(), PLAN, folder, steps=STEPS, length=LENGTH)
     if kind == "job":
         return TRAINERS["supervised"](parts)
     return SFTTrainer(

@@ -14,8 +14,9 @@ from finetune.job import TuningJob
 from finetune.memory.measure import Training, measured
 from finetune.memory.planner import config_of
 from finetune.model import Base
-from finetune.plan import Peaks, Plan
+from finetune.plan import Plan
 from tests.fakes.tiny_model import tiny_model
+from tests.fakes.tuning_jobs import plan_of
 
 MB = 1e6
 LEAST = 100 * MB
@@ -73,20 +74,7 @@ def settings_of(**asked: Any) -> Settings:
 
 
 def draft(*, micro_batch: int, accumulation: int, checkpointing: bool) -> Plan:
-    return Plan(
-        device="cpu",
-        device_bytes=0,
-        micro_batch=micro_batch,
-        accumulation=accumulation,
-        longest=0,
-        gradient_checkpointing=checkpointing,
-        activation_offloading=False,
-        optimizer="adamw_torch",
-        attention="sdpa",
-        steps=1,
-        peaks=Peaks(step=0, evaluation=0, saving=0),
-        parts={},
-    )
+    return plan_of(micro_batch, accumulation, gradient_checkpointing=checkpointing, steps=1)
 
 
 class Run:

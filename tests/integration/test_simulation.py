@@ -10,7 +10,8 @@ import torch
 from finetune.config import Hyperparameters, Lora, Settings, Tuning, settle
 from finetune.memory.measure import Training
 from finetune.memory.simulate import Measured, simulate
-from finetune.plan import Peaks, Plan
+from finetune.plan import Plan
+from tests.fakes.tuning_jobs import plan_of
 
 GIB = 1 << 30
 GPU = "cuda:0"
@@ -34,20 +35,7 @@ def settings_of(**asked: Any) -> Settings:
     return settle(Tuning(**asked), examples=100, longest_input=None)
 
 
-PLAN = Plan(
-    device=GPU,
-    device_bytes=0,
-    micro_batch=1,
-    accumulation=1,
-    longest=512,
-    gradient_checkpointing=True,
-    activation_offloading=False,
-    optimizer="adamw_torch_fused",
-    attention="sdpa",
-    steps=1,
-    peaks=Peaks(step=0, evaluation=0, saving=0),
-    parts={},
-)
+PLAN = plan_of(device=GPU, longest=512, gradient_checkpointing=True, optimizer="adamw_torch_fused", steps=1)
 
 
 def simulated(config: Any, plan: Plan = PLAN, **asked: Any) -> Measured:

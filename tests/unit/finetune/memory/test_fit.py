@@ -14,6 +14,7 @@ from finetune.memory import remedies
 from finetune.memory.fit import fit
 from finetune.memory.measure import Training
 from finetune.plan import Peaks, Plan, needed
+from tests.fakes.tuning_jobs import plan_of
 
 GIB = 1 << 30
 LAYERS = 32
@@ -74,20 +75,7 @@ Fitted = Callable[..., Plan]
 @pytest.fixture
 def fitted() -> Fitted:
     def run(gib: float, *, batch_size: int = 8, longest: int = TOKENS, device: str = "cuda:0", **asked: Any) -> Plan:
-        draft = Plan(
-            device=device,
-            device_bytes=int(gib * GIB),
-            micro_batch=batch_size,
-            accumulation=1,
-            longest=longest,
-            gradient_checkpointing=False,
-            activation_offloading=False,
-            optimizer="",
-            attention="sdpa",
-            steps=0,
-            peaks=Peaks(step=0, evaluation=0, saving=0),
-            parts={},
-        )
+        draft = plan_of(batch_size, device=device, device_bytes=int(gib * GIB), longest=longest, optimizer="")
         config = Config(num_hidden_layers=LAYERS, layer_types=["full_attention"] * LAYERS)
         return fit(Training(config=config, settings=settings_of(batch_size, **asked)), draft)
 
