@@ -4,6 +4,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from services.jobs import tasks, training, worker
 from services.settings import Settings
 from services.storage.database import Database
 from services.storage.projects import ensure_default_project
@@ -53,3 +54,12 @@ def services(settings: Settings) -> Iterator[Services]:
     services.embedder = WordEmbedder()
     yield services
     services.close()
+
+
+@pytest.fixture
+def quick_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that look for work, and try again, at once."""
+    monkeypatch.setattr(tasks, "BACKOFF_S", 0.0)
+    monkeypatch.setattr(training, "TICK_S", 0.02)
+    monkeypatch.setattr(worker, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(worker, "POLL_S", 0.02)

@@ -66,6 +66,7 @@ class FakeTrainer:
     def events(self) -> Iterator[Event]:
         first = max((int(path.name.removeprefix("step-")) for path in self._checkpoints.glob("step-*")), default=0)
         yield Message(text=f"It begins after step {first}")
+        yield from (replace(self._metrics(step), recalled=True) for step in range(1, first + 1))
         for step in range(first + 1, self.steps + 1):
             self._at(self, step)
             if self.died.is_set() or self.error is not None:
@@ -75,9 +76,7 @@ class FakeTrainer:
                     yield self._checkpoint(step - 1)
                 self._outcome = Outcome(step=step - 1, stopped=self.why)
                 return
-            values = {"train_loss": 1 / step, "train_mean_token_accuracy": step / self.steps}
-            tokens = step * TOKENS_PER_STEP
-            yield Metrics(step=step, total_steps=self.steps, epoch=step / self.steps, values=values, tokens=tokens)
+            yield self._metrics(step)
             if step % self._every == 0:
                 yield self._checkpoint(step)
         folder = self._put(self.job.folder / MODEL, self.steps)
@@ -105,6 +104,11 @@ class FakeTrainer:
     @property
     def _checkpoints(self) -> Path:
         return self.job.folder / CHECKPOINTS
+
+    def _metrics(self, step: int) -> Metrics:
+        values = {"train_loss": 1 / step, "train_mean_token_accuracy": step / self.steps}
+        tokens = step * TOKENS_PER_STEP
+        return Metrics(step=step, total_steps=self.steps, epoch=step / self.steps, values=values, tokens=tokens)
 
     def _checkpoint(self, step: int) -> Checkpoint:
         folder = self._put(self._checkpoints / f"step-{step}", step)
