@@ -13,10 +13,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from sqlalchemy import update
+
+from finetune.adapter import Manifest
 from finetune.errors import NotAnswered
 from finetune.parity.compare import Parity, compare
+from finetune.parity.reasons import Over
 from finetune.parity.trace import TRACES, read_traces
+from services.errors import NotFound
 from services.jobs.job import Stopped
+from services.storage.tables import TuningRow
+from services.storage.tuned_models import find_tuned_model
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -38,6 +45,7 @@ def prove(
     Raises UnreadableFile if there is no record, and Stopped where it is to break off.
     """
     recorded = read_traces(traces)
+    over = _over(services, project_id, model_id)
     with _Client(services, project_id, model_id) as client:
 
         def ask(body: dict[str, Any]) -> Mapping[str, Any]:
@@ -45,7 +53,7 @@ def prove(
                 raise Stopped
             return client.ask(body)
 
-        parity = compare(recorded, ask)
+        parity = compare(recorded, ask, over=over)
     return replace(parity, engine=client.engine, compared_at=int(time.time()))
 
 
@@ -55,6 +63,42 @@ def prove_tuned(services: "Services", tuned: "Tuned", stopped: Callable[[], bool
     if not traces.exists():
         return None
     return prove(services, tuned.project_id, tuned.model_id, traces, stopped)
+
+
+def prove_again(services: "Services", project_id: str, model_id: str) -> Parity | None:
+    """Prove a tuned model as it is served now, and keep the result with it and its job; None without a record.
+
+    Raises NotFound.
+    """
+    with services.database.read() as session:
+        row = find_tuned_model(session, project_id, model_id)
+        if row is None:
+            raise NotFound(f"There is no tuned model {model_id!r}: 'loam models list' shows those there are.")
+        folder = Path(row.folder)
+    traces = folder.parent / TRACES
+    if not traces.exists():
+        return None
+    parity = prove(services, project_id, model_id, traces)
+    replace(Manifest.read(folder), parity=parity.public()).write(folder)
+    with services.database.write() as session:
+        row = find_tuned_model(session, project_id, model_id)
+        if row is not None:
+            row.manifest = {**row.manifest, "parity": parity.public()}
+            session.execute(
+                update(TuningRow).where(TuningRow.fine_tuned_model == model_id).values(parity=parity.public())
+            )
+    return parity
+
+
+def _over(services: "Services", project_id: str, model_id: str) -> Over | None:
+    """Give the base that was chosen for a model, if one was."""
+    with services.database.read() as session:
+        row = find_tuned_model(session, project_id, model_id)
+    if row is None or row.over is None:
+        return None
+    base = services.router.declared(project_id, row.over)
+    quantization = base.quantization if base else None
+    return Over(model_id=row.over, quantization=quantization or "none", forced=row.forced)
 
 
 class _Client:

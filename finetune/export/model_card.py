@@ -93,7 +93,9 @@ def _table(title: str, rows: Mapping[str, Any]) -> str:
 def _parity(parity: Mapping[str, Any] | None) -> str:
     if parity is None:
         return "Not measured."
-    mean, agreement = parity["mean_logprob_difference"], parity["greedy_agreement"]
+    mean, agreement, apart = (
+        parity.get(figure) for figure in ("mean_logprob_difference", "greedy_agreement", "kl_per_token")
+    )
     off = "an unknown amount" if mean is None else f"{mean:.1e}"
     lines = [
         f"{'Passed' if parity['passed'] else 'Failed'}, with the tuned model as loam serves it, not with these files.",
@@ -103,6 +105,8 @@ def _parity(parity: Mapping[str, Any] | None) -> str:
         f"({parity['tolerance']:.0e} is tolerated).",
         *(f"* {reason['text']}" for reason in parity["reasons"]),
     ]
+    if apart is not None:
+        lines.append(f"* The KL divergence of what is expected next is {apart:.1e} nats a token.")
     if agreement is not None:
         lines.append(f"* Greedy answers agree in {agreement:.1%} of {parity['greedy_tokens']:,} tokens.")
     return "\n".join(lines)

@@ -2,7 +2,8 @@
 
 Three things are compared. The tokens of each recorded conversation must be the same; the logprobs of its learned
 tokens must agree on average within the tolerance of the dtype; and going on from a prompt must take the same tokens,
-but where two were so nearly as likely that rounding decides. What failed is said by name.
+but where two were so nearly as likely that rounding decides. What failed is said by name. How far the expectations are
+apart is measured besides: it says what serving over another base than the trained one costs.
 """
 
 import math
@@ -11,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from finetune.errors import NotAnswered
-from finetune.parity.reasons import Reason, different_prompt, different_tokens, different_weights
+from finetune.parity.divergence import LIKELIEST, divergence
+from finetune.parity.reasons import Over, Reason, by_choice, different_prompt, different_tokens, different_weights
 from finetune.parity.trace import Continuation, Trace
 
 Ask: TypeAlias = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -28,9 +30,10 @@ class Parity:
     """How serving compared with training; `reasons` say what failed, and there are none where it `passed`.
 
     `identical` of the `sequences` have the trainer's very tokens. Differences are of logprobs (natural logarithm)
-    over `learned_tokens`, the mean to be at most `tolerance`. `greedy_agreement` is the share of the
-    `greedy_tokens` up to which continuations agree. Figures are None where nothing could be compared.
-    `engine` is what served, where that is known.
+    over `learned_tokens`, the mean to be at most `tolerance`; `kl_per_token` is the mean divergence KL(trained ||
+    served) there in nats, at least, as `divergence` finds it. `greedy_agreement` is the share of the `greedy_tokens` up
+    to which continuations agree. Figures are None where nothing could be compared. `engine` is what served, and `over`
+    the model whose weights were chosen for it in place of those trained over, where that is known.
     """
 
     passed: bool
@@ -42,9 +45,11 @@ class Parity:
     learned_tokens: int
     mean_logprob_difference: float | None
     max_logprob_difference: float | None
+    kl_per_token: float | None
     greedy_tokens: int
     greedy_agreement: float | None
     engine: str | None = None
+    over: str | None = None
     compared_at: int | None = None
 
     def public(self) -> dict[str, Any]:
@@ -55,16 +60,20 @@ class Parity:
         """Say it in a line, for people."""
         if not self.passed:
             return f"Parity failed: {' '.join(reason.text for reason in self.reasons)}"
+        apart = "" if self.kl_per_token is None else f", KL is {self.kl_per_token:.1e} nats a token"
         greedy = "" if self.greedy_agreement is None else f", greedy answers agree in {self.greedy_agreement:.1%}"
         return (
             f"Parity passed: {self.sequences} sequences have the same tokens, {self.learned_tokens:,} logprobs differ "
-            f"by {self.mean_logprob_difference:.1e} on average (at most {self.tolerance:.0e}){greedy}."
+            f"by {self.mean_logprob_difference:.1e} on average (at most {self.tolerance:.0e}){apart}{greedy}."
         )
 
 
-def compare(traces: Iterable[Trace], ask: Ask) -> Parity:
-    """Hold what was recorded against what `ask` gets from serving. Never raises for what serving answers."""
-    compared = _Compared()
+def compare(traces: Iterable[Trace], ask: Ask, *, over: Over | None = None) -> Parity:
+    """Hold what was recorded against what `ask` gets from serving, `over` other weights if those were chosen for it.
+
+    Never raises for what serving answers.
+    """
+    compared = _Compared(over)
     for trace in traces:
         compared.add(trace, ask)
     return compared.parity()
@@ -72,7 +81,7 @@ def compare(traces: Iterable[Trace], ask: Ask) -> Parity:
 
 def _replay(trace: Trace) -> dict[str, Any]:
     """Ask for the tokens and logprobs of a whole conversation; vLLM knows the same fields."""
-    whole = {"add_generation_prompt": False, "prompt_logprobs": 0, "max_tokens": 1}
+    whole = {"add_generation_prompt": False, "prompt_logprobs": LIKELIEST, "max_tokens": 1}
     return _asking(trace, trace.messages) | whole
 
 
@@ -91,12 +100,14 @@ def _asking(trace: Trace, messages: Sequence[Mapping[str, Any]]) -> dict[str, An
 class _Compared:
     """What has been compared so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, over: Over | None) -> None:
+        self._over = over
         self._sequences = 0
         self._identical = 0
         self._served: list[float] = []
         self._trained: list[float] = []
         self._untuned: list[float] = []
+        self._apart: list[float] = []
         self._agreed = 0
         self._greedy = 0
         self._failures: dict[str, list[Reason]] = {}
@@ -115,12 +126,12 @@ class _Compared:
 
     def parity(self) -> Parity:
         differences = [abs(one - other) for one, other in zip(self._trained, self._served, strict=True)]
-        mean = math.fsum(differences) / len(differences) if differences else None
+        mean = _mean(differences)
         if self._trace is None:
             self._fail(Reason(code="nothing_recorded", text="The trainer recorded no example to compare."))
         # Not "over the tolerance": a NaN is over nothing.
         elif mean is not None and not mean <= self._tolerance:
-            self._fail(different_weights(self._trained, self._served, self._untuned, self._trace, TOLERANCE_16_BIT))
+            self._fail(self._different_weights(self._trace))
             # Other weights go on in other words; that is no failure of its own.
             self._failures.pop("greedy", None)
         return Parity(
@@ -133,8 +144,10 @@ class _Compared:
             learned_tokens=len(differences),
             mean_logprob_difference=_finite(mean),
             max_logprob_difference=_finite(max(differences, default=None)),
+            kl_per_token=_finite(_mean(self._apart)),
             greedy_tokens=self._greedy,
             greedy_agreement=self._agreed / self._greedy if self._greedy else None,
+            over=self._over.model_id if self._over else None,
         )
 
     @property
@@ -144,6 +157,11 @@ class _Compared:
     @property
     def _tolerance(self) -> float:
         return TOLERANCES.get(self._dtype, TOLERANCE_16_BIT)
+
+    def _different_weights(self, trace: Trace) -> Reason:
+        blamed = different_weights(self._trained, self._served, self._untuned, trace, TOLERANCE_16_BIT)
+        apart, agreement = _mean(self._apart), self._agreed / self._greedy if self._greedy else None
+        return by_choice(blamed, self._over, trace, apart, agreement) if self._over else blamed
 
     def _fail(self, reason: Reason) -> None:
         self._failures.setdefault(reason.code, []).append(reason)
@@ -159,6 +177,8 @@ class _Compared:
         self._trained += trace.logprobs
         self._served += [_logprob(entries[place], trace.token_ids[place]) for place in trace.learned]
         self._untuned += trace.untuned_logprobs or ()
+        for place, likeliest in zip(trace.learned, trace.likeliest, strict=False):
+            self._apart.append(divergence(likeliest, _logprobs(entries[place])))
         return True
 
     def _add_continuation(self, trace: Trace, recorded: Continuation, answer: Mapping[str, Any], *, same: bool) -> None:
@@ -200,6 +220,14 @@ def _logprob(entry: Mapping[str, Any] | None, token_id: int) -> float:
     if found is None:
         raise NotAnswered(f"The answer has no logprob of token {token_id}.")
     return float(found["logprob"])
+
+
+def _logprobs(entry: Mapping[str, Any] | None) -> dict[int, float]:
+    return {int(token): float(told["logprob"]) for token, told in (entry or {}).items()}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return math.fsum(values) / len(values) if values else None
 
 
 def _pieces(token_ids: Sequence[int], entries: Sequence[Mapping[str, Any] | None]) -> dict[int, str]:

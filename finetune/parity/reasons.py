@@ -18,13 +18,26 @@ _ROLE = re.compile("system|developer|user|assistant|ipython|tool|function|model|
 class Reason:
     """What failed: `code` names it for programs, `text` tells it to people.
 
-    `bos`, `roles`, `chat_template`, `tokenizer`: other tokens. `adapter`, `weights`, `dtype`: other logprobs.
+    `bos`, `roles`, `chat_template`, `tokenizer`: other tokens. `adapter`, `weights`, `dtype`: other logprobs, and
+    `quantization` where they are those of a base that was chosen to be served over.
     `prompt`: answers are asked for otherwise than they were trained. `greedy`: other words from the same logprobs.
     `unanswered`, `nothing_recorded`: nothing could be compared.
     """
 
     code: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """The model whose weights an adapter was chosen to be served over; `quantization` is `nf4` or `none`.
+
+    One that was `forced` need not be what it was trained over at all.
+    """
+
+    model_id: str
+    quantization: str
+    forced: bool = False
 
 
 def different_tokens(trace: Trace, served: Sequence[int], pieces: Mapping[int, str]) -> Reason | None:
@@ -72,6 +85,23 @@ def different_weights(
         return Reason(code="dtype", text=text)
     text = f"{told}: another adapter, base or quantization is served than was trained, {over}."
     return Reason(code="weights", text=text)
+
+
+def by_choice(blamed: Reason, over: Over, trace: Trace, apart: float | None, agreement: float | None) -> Reason:
+    """Say what it costs to serve over weights that are quantized otherwise than those trained over.
+
+    `apart` is KL in nats a token, `agreement` the share in which greedy answers agree, each None where not measured.
+    """
+    if blamed.code == "adapter" or over.forced or over.quantization == trace.quantization:
+        return blamed
+    kinds = {"nf4": "NF4", "none": "unquantized"}
+    told = [
+        f"trained over {kinds[trace.quantization]} weights and served by choice over the {kinds[over.quantization]} "
+        f"ones of {over.model_id!r}, which answer otherwise by the error of quantization"
+    ]
+    told += [] if apart is None else [f"KL is {apart:.2g} nats a token"]
+    told += [] if agreement is None else [f"greedy answers agree in {agreement:.1%}"]
+    return Reason(code="quantization", text=f"{blamed.text.partition(':')[0]}: {'; '.join(told)}.")
 
 
 def _blamed(trace: Trace, trained: list[int], served: list[int], known: Mapping[int, str]) -> tuple[str, str]:

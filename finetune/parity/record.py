@@ -5,11 +5,12 @@ served: in evaluation, without autocast, the adapter in fp32.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from finetune.parity.divergence import LIKELIEST
 from finetune.parity.trace import Continuation, Split, Trace, write_traces
 from finetune.tokenizer import longest_input
 from finetune.types import Example, Turn, sequences
@@ -85,6 +86,14 @@ class _Sequence:
     cut: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """Of each learned token its logprob, and what was the likeliest in its place."""
+
+    logprobs: list[float] = field(default_factory=list)
+    likeliest: list[list[tuple[int, float]]] = field(default_factory=list)
+
+
 class _Recorder:
     """Runs the trained model over the trainer's own sequences."""
 
@@ -133,6 +142,7 @@ class _Recorder:
 
     def _trace(self, sequence: _Sequence, *, continued: bool) -> Trace:
         bos = self._tokenizer.bos_token_id
+        expected = self._expected(sequence)
         return Trace(
             split=sequence.split,
             index=sequence.index,
@@ -141,17 +151,18 @@ class _Recorder:
             token_ids=sequence.token_ids,
             mask=sequence.mask,
             pieces=[self._tokenizer.decode([token]) for token in sequence.token_ids],
-            logprobs=self._logprobs(sequence),
+            logprobs=expected.logprobs,
             untuned_logprobs=self._untuned_logprobs(sequence),
             cut=sequence.cut,
             dtype=self._dtype,
             quantization=self._quantization,
             bos_token_id=bos if isinstance(bos, int) else None,
             continuation=self._continuation(sequence) if continued else None,
+            likeliest=expected.likeliest,
         )
 
-    def _logprobs(self, sequence: _Sequence) -> list[float]:
-        """The logprob of each learned token, given all before it."""
+    def _expected(self, sequence: _Sequence) -> _Expected:
+        """What the model expects in the place of each learned token, given all before it."""
         import torch
 
         ids = torch.tensor([sequence.token_ids], device=self._device)
@@ -160,18 +171,20 @@ class _Recorder:
         places = torch.tensor(learned, device=self._device) - 1
         logits = self._model(input_ids=ids, use_cache=False, logits_to_keep=places).logits[0]
         targets = ids[0, places + 1]
-        parts = zip(logits.split(_SLICE_TOKENS), targets.split(_SLICE_TOKENS), strict=True)
-        return [
-            value
-            for part, target in parts
-            for value in part.float().log_softmax(-1).gather(1, target[:, None])[:, 0].tolist()
-        ]
+        expected = _Expected()
+        for part, target in zip(logits.split(_SLICE_TOKENS), targets.split(_SLICE_TOKENS), strict=True):
+            logprobs = part.float().log_softmax(-1)
+            expected.logprobs.extend(logprobs.gather(1, target[:, None])[:, 0].tolist())
+            best = logprobs.topk(min(LIKELIEST, logprobs.shape[-1]))
+            named = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            expected.likeliest.extend(list(zip(tokens, values, strict=True)) for tokens, values in named)
+        return expected
 
     def _untuned_logprobs(self, sequence: _Sequence) -> list[float] | None:
         if not hasattr(self._model, "disable_adapter"):
             return None
         with self._model.disable_adapter():
-            return self._logprobs(sequence)
+            return self._expected(sequence).logprobs
 
     def _continuation(self, sequence: _Sequence) -> Continuation | None:
         """Go on greedily from the prompt of the last turn that is learned, as a client will ask for it."""

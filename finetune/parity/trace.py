@@ -6,7 +6,7 @@ private as the training file.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -37,8 +37,9 @@ class Trace:
 
     `messages` and `tools` are as the chat API takes them. `token_ids` and `mask` (what is learned) are the collator's,
     `pieces` the tokens as text. `logprobs` are of the learned tokens in order, but for a first token, which follows
-    nothing; `untuned_logprobs` the same without the adapter, if there is one. `cut` says that the length limit may
-    have taken the end. `dtype` is what the base computes in, `quantization` is `nf4` or `none`.
+    nothing; `untuned_logprobs` the same without the adapter, if there is one. `likeliest` has of each of their places
+    the tokens that the model holds for the likeliest with their logprobs, the best first. `cut` says that the length
+    limit may have taken the end. `dtype` is what the base computes in, `quantization` is `nf4` or `none`.
     """
 
     split: Split
@@ -55,6 +56,7 @@ class Trace:
     quantization: str
     bos_token_id: int | None
     continuation: Continuation | None
+    likeliest: Sequence[Sequence[tuple[int, float]]] = field(default_factory=list)
 
     @property
     def learned(self) -> list[int]:
@@ -89,4 +91,7 @@ def read_traces(path: Path) -> list[Trace]:
 
 def _trace(fields: dict[str, Any]) -> Trace:
     going_on = fields.pop("continuation")
-    return Trace(**fields, continuation=None if going_on is None else Continuation(**going_on))
+    # Records of before have none.
+    likeliest = [[(token, logprob) for token, logprob in place] for place in fields.pop("likeliest", ())]
+    continuation = None if going_on is None else Continuation(**going_on)
+    return Trace(**fields, continuation=continuation, likeliest=likeliest)

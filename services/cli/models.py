@@ -1,13 +1,16 @@
 """`loam models`: what can answer; hosted and local ones are added here, tuned ones removed."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from services.cli.models_export import export
 from services.cli.output import print_json, print_table
 from services.cli.session import Session, json_option, pass_session
+
+if TYPE_CHECKING:
+    from finetune.parity.compare import Parity
 
 
 @click.group()
@@ -56,6 +59,48 @@ def add(session: Session, /, model_id: str, engine: str, source: str, **options:
         with services.database.write() as database:
             add_model(database, DEFAULT_PROJECT, model_id, engine=engine, source=source, options=given, taken=taken)
     click.echo(f"Added {model_id}.")
+
+
+@models.command()
+@click.argument("model_id", metavar="ID")
+@click.option("--over", metavar="BASE", help="The model over whose weights; left out, those it was trained over.")
+@click.option("--force", is_flag=True, help="Serve it though its base, template or tokenizer is another.")
+@pass_session
+def serve(session: Session, model_id: str, over: str | None, force: bool) -> None:
+    """Choose the base that a tuned model is served over, and say how far it then is from what was trained."""
+    from services.chosen_base import choose_base
+    from services.parity import prove_again
+    from services.storage.tables import DEFAULT_PROJECT
+
+    with session.services() as services:
+        choose_base(services, DEFAULT_PROJECT, model_id, over, force=force)
+        click.echo(f"Serving {model_id} over {over or 'what it was trained over'}.")
+        if force:
+            click.echo("It is served whatever has changed: nothing but parity tells whether its answers are its own.")
+        _tell(prove_again(services, DEFAULT_PROJECT, model_id))
+
+
+@models.command()
+@click.argument("model_id", metavar="ID")
+@json_option
+@pass_session
+def prove(session: Session, model_id: str, as_json: bool) -> None:
+    """Hold a tuned model, as it is served now, against what its trainer recorded. Fails where they differ."""
+    from services.parity import prove_again
+    from services.storage.tables import DEFAULT_PROJECT
+
+    with session.services() as services:
+        parity = prove_again(services, DEFAULT_PROJECT, model_id)
+    if as_json:
+        print_json(parity.public() if parity else None)
+    else:
+        _tell(parity)
+    if parity is None or not parity.passed:
+        click.get_current_context().exit(1)
+
+
+def _tell(parity: "Parity | None") -> None:
+    click.echo(parity.sentence() if parity else "There is no record of its training to hold it against.")
 
 
 @models.command()

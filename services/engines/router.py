@@ -49,13 +49,17 @@ class Route:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServedModel:
-    """A model as `/v1/models` lists it; `parent` is what an alias stands for, or what a model was tuned from."""
+    """A model as `/v1/models` lists it; `parent` is what an alias stands for, or what a model was tuned from.
+
+    `over` is the model whose weights a tuned one is served over, where that was chosen.
+    """
 
     id: str
     kind: Kind
     engine: str
     created: int
     parent: str | None = None
+    over: str | None = None
 
 
 class Router:
@@ -95,11 +99,15 @@ class Router:
 
     def tokenizer_of(self, project_id: str, model_id: str) -> str | None:
         """Give where a model's tokenizer lies, a directory or a hub id; None where its weights are not here."""
-        model = self._declared.get(model_id) or self._added(project_id, model_id)
+        model = self.declared(project_id, model_id)
         if model is not None:
             return _wanted(model).base.source if model.engine == "local" else None
         tuned = self._tuned(project_id, model_id)
         return tuned.folder if tuned else None
+
+    def declared(self, project_id: str, model_id: str) -> ModelSettings | None:
+        """Give what is said of a model in the settings, or when it was added; None if it is neither's."""
+        return self._declared.get(model_id) or self._added(project_id, model_id)
 
     def is_at_hand(self, model_id: str) -> bool:
         """Say whether a model and those that stand in for it are hosted, and of the settings: found without waiting."""
@@ -116,7 +124,8 @@ class Router:
             known = ServedModel(id=row.id, kind="model", engine=row.engine, created=row.created_at)
             listed.setdefault(row.id, known)
         for one in tuned:
-            listed.setdefault(one.id, _served_tuned(one))
+            over = self.declared(project_id, one.over) if one.over else None
+            listed.setdefault(one.id, _served_tuned(one, over))
         return list(listed.values())
 
     def model(self, project_id: str, model_id: str) -> ServedModel:
@@ -158,7 +167,7 @@ class Router:
         model = model or self._added(project_id, model_id)
         tuned = None if model else self._tuned(project_id, model_id)
         if tuned is not None:
-            engine = self._local(_wanted_tuned(tuned))
+            engine = self._serving(project_id, tuned)
             return Route(model_id=model_id, engine=engine, generative=True, gate=self._gate(project_id, model_id))
         model = model or _undeclared(model_id)
         if model is None:
@@ -171,6 +180,21 @@ class Router:
             return self._quoting(project_id, model_id)
         engine = self._local(_wanted(model)) if model.engine == "local" else self._hosted(model)
         return Route(model_id=model_id, engine=engine, generative=True, gate=self._gate(project_id, model_id, model))
+
+    def _serving(self, project_id: str, tuned: TunedModelRow) -> Engine:
+        """Give the engine of a tuned model: over what it was trained over, or over the base that was chosen."""
+        does = {"reward": "scores answers", "embedder": "makes embeddings"}.get(tuned.kind)
+        if does is not None:
+            raise BadRequest(f"The model {tuned.id!r} {does}; it cannot chat.", param="model")
+        over = self.declared(project_id, tuned.over) if tuned.over else None
+        if tuned.over and over is None:
+            raise BadRequest(
+                f"The model {tuned.id!r} is served over {tuned.over!r}, which is not there any more: "
+                "'loam models serve' chooses another base for it.",
+                param="model",
+                code="model_not_available",
+            )
+        return self._local(_wanted_tuned(tuned, over))
 
     def _quoting(self, project_id: str, model_id: str) -> Route:
         gate = self._gate(project_id, model_id)
@@ -238,16 +262,17 @@ def _wanted(model: ModelSettings) -> "WantedModel":
     return WantedModel(id=model.id, base=base, quantization=model.quantization or "none", dtype=model.dtype)
 
 
-def _wanted_tuned(row: TunedModelRow) -> "WantedModel":
+def _wanted_tuned(row: TunedModelRow, over: ModelSettings | None) -> "WantedModel":
     from finetune.adapter import Manifest
     from services.engines.local.wanted import wanted_tuned
 
-    does = {"reward": "scores answers", "embedder": "makes embeddings"}.get(row.kind)
-    if does is not None:
-        raise BadRequest(f"The model {row.id!r} {does}; it cannot chat.", param="model")
-    return wanted_tuned(row.id, Path(row.folder), Manifest(**row.manifest))
+    wanted = replace(wanted_tuned(row.id, Path(row.folder), Manifest(**row.manifest)), forced=row.forced)
+    if over is None:
+        return wanted
+    base = _wanted(over)
+    return replace(wanted, base=base.base, quantization=base.quantization, dtype=base.dtype)
 
 
-def _served_tuned(row: TunedModelRow) -> ServedModel:
-    kind = cast("Kind", row.kind)
-    return ServedModel(id=row.id, kind=kind, engine="local", created=row.created_at, parent=row.parent)
+def _served_tuned(row: TunedModelRow, over: ModelSettings | None) -> ServedModel:
+    kind, engine = cast("Kind", row.kind), over.engine if over else "local"
+    return ServedModel(id=row.id, kind=kind, engine=engine, created=row.created_at, parent=row.parent, over=row.over)

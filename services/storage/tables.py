@@ -8,7 +8,7 @@ a new version of a document has new chunks, under ids that are never used again.
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, false, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DEFAULT_PROJECT = "default"
@@ -387,7 +387,8 @@ class TuningCheckpointRow(Base):
 class TunedModelRow(Base):
     """A tuned model or a checkpoint of one, served from `folder`, which holds its manifest.
 
-    `parent` is the model that was named for tuning, `kind` the manifest's.
+    `parent` is the model that was named for tuning, `kind` the manifest's. `over` is the model whose weights it is
+    served over, None for those it was trained over; one that is `forced` is served though its passport does not fit.
     """
 
     __tablename__ = "tuned_models"
@@ -399,6 +400,8 @@ class TunedModelRow(Base):
     parent: Mapped[str]
     folder: Mapped[str]
     manifest: Mapped[dict[str, Any]]
+    over: Mapped[str | None]
+    forced: Mapped[bool] = mapped_column(server_default=false())
     created_at: Mapped[int]
 
 

@@ -36,6 +36,7 @@ TRACE = Trace(
     dtype="float32",
     quantization="none",
     bos_token_id=1,
+    likeliest=[[(7, -1.0)], [(8, -2.0)], [(9, -3.0)]],
     continuation=Continuation(turn=2, prompt_token_ids=IDS[:6], token_ids=[7, 8, 9], margins=[1.0, 1.0, 0.001]),
 )
 

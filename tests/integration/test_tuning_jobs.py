@@ -33,6 +33,7 @@ PARITY = Parity(
     learned_tokens=20,
     mean_logprob_difference=1e-6,
     max_logprob_difference=1e-5,
+    kl_per_token=1e-9,
     greedy_tokens=8,
     greedy_agreement=1.0,
 )

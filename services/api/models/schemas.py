@@ -9,11 +9,15 @@ from services.engines.router import Kind, ServedModel
 
 
 class Model(OpenAIModel):
-    """A model; `parent` is what an alias stands for, or what a model was tuned from."""
+    """A model; `parent` is what an alias stands for, or what a model was tuned from.
+
+    `over` is the model whose weights a tuned one is served over, where that was chosen.
+    """
 
     engine: str
     kind: Kind
     parent: str | None
+    over: str | None
 
 
 class ModelWithManifest(Model):
@@ -36,4 +40,5 @@ def wire_model(served: ServedModel) -> Model:
         engine=served.engine,
         kind=served.kind,
         parent=served.parent,
+        over=served.over,
     )

@@ -138,7 +138,9 @@ class Loaded:
         alike: object = folder
         if wanted.manifest is not None:
             base_sha256 = self.base_sha256 if wanted.adapter else None
-            check_passport(wanted.id, wanted.manifest, base_sha256=base_sha256, tokenizer=tokenizer)
+            check_passport(
+                wanted.id, wanted.manifest, base_sha256=base_sha256, tokenizer=tokenizer, forced=wanted.forced
+            )
             known = wanted.manifest
             alike = (known.tokenizer_sha256, known.template_sha256, tokenizer.model_max_length)
         # A tokenizer takes more memory than a small adapter, and those over one base are mostly the same.

@@ -14,7 +14,7 @@ class WantedModel:
     """A model by where it lies: `base` its weights, `dtype` None for their own.
 
     Of a tuned model `folder` holds its tokenizer and, unless it was tuned whole, its adapter, and `manifest` says what
-    it was made from.
+    it was made from; one that is `forced` is served though it does not fit that.
     """
 
     id: str
@@ -23,6 +23,7 @@ class WantedModel:
     dtype: str | None = None
     folder: Path | None = None
     manifest: Manifest | None = None
+    forced: bool = False
 
     @property
     def adapter(self) -> Path | None:

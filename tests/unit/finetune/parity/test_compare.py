@@ -1,6 +1,8 @@
 """Serving held against a trace of three learned tokens: what passes, what fails, and what that is laid to."""
 
+import json
 from dataclasses import replace
+from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from finetune.errors import NotAnswered, UnreadableFile
 from finetune.parity.compare import Parity, compare
+from finetune.parity.reasons import Over
 from finetune.parity.trace import Continuation, read_traces, write_traces
 from tests.fakes.traces import IDS, PIECES, TRACE, Serving
 
@@ -29,9 +32,11 @@ def test_the_same_tokens_logprobs_and_answers_pass() -> None:
         "learned_tokens": 3,
         "mean_logprob_difference": 0.0,
         "max_logprob_difference": 0.0,
+        "kl_per_token": 0.0,
         "greedy_tokens": 3,
         "greedy_agreement": 1.0,
         "engine": None,
+        "over": None,
         "compared_at": None,
     }
 
@@ -39,9 +44,9 @@ def test_the_same_tokens_logprobs_and_answers_pass() -> None:
 def test_a_pass_is_said_in_a_line() -> None:
     assert compare([TRACE], Serving()).sentence() == (
         "Parity passed: 1 sequences have the same tokens, 3 logprobs differ by 0.0e+00 on average (at most 1e-04), "
-        "greedy answers agree in 100.0%."
+        "KL is 0.0e+00 nats a token, greedy answers agree in 100.0%."
     )
-    alone = replace(TRACE, continuation=None)
+    alone = replace(TRACE, continuation=None, likeliest=[])
     assert compare([alone], Serving()).sentence().endswith("(at most 1e-04).")
 
 
@@ -102,6 +107,43 @@ def test_other_logprobs_are_laid_to_what_makes_them(dtype: str, logprobs: list[f
 def test_figures_are_the_mean_and_the_largest_difference() -> None:
     parity = compare([TRACE], Serving(logprobs=[-1.5, -2.0, -3.25]))
     assert (parity.mean_logprob_difference, parity.max_logprob_difference) == (0.25, 0.5)
+
+
+def test_how_far_expectations_are_apart_is_measured() -> None:
+    parity = compare([TRACE], Serving(logprobs=[-2.0, -2.0, -3.0]))
+    # e^-1 expected of a token that serving gives e^-2, and the rest of the rest.
+    assert parity.kl_per_token == pytest.approx((exp(-1) + (1 - exp(-1)) * log((1 - exp(-1)) / (1 - exp(-2)))) / 3)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "over", "code"),
+    [
+        ([-1.5, -2.0, -3.0], Over(model_id="plain", quantization="none"), "quantization"),
+        ([-1.5, -2.0, -3.0], Over(model_id="plain", quantization="nf4"), "weights"),
+        ([-1.5, -2.0, -3.0], Over(model_id="plain", quantization="none", forced=True), "weights"),
+        ([-4.0, -4.0, -4.05], Over(model_id="plain", quantization="none"), "adapter"),
+    ],
+)
+def test_a_base_that_was_chosen_is_told_as_such_if_it_is_what_differs(
+    logprobs: list[float], over: Over, code: str
+) -> None:
+    parity = compare([replace(TRACE, quantization="nf4")], Serving(logprobs=logprobs), over=over)
+    assert (codes(parity), parity.over) == ([code], "plain")
+
+
+def test_what_the_chosen_base_costs_is_said() -> None:
+    over = Over(model_id="plain", quantization="none")
+    parity = compare([replace(TRACE, quantization="nf4")], Serving(logprobs=[-1.5, -2.0, -3.0]), over=over)
+    assert parity.reasons[0].text == (
+        "Logprobs of the same tokens differ by 0.17 on average: trained over NF4 weights and served by choice over the "
+        "unquantized ones of 'plain', which answer otherwise by the error of quantization; KL is 0.018 nats a token; "
+        "greedy answers agree in 100.0%."
+    )
+
+
+def test_a_chosen_base_within_the_tolerance_passes() -> None:
+    over = Over(model_id="plain", quantization="none")
+    assert compare([replace(TRACE, quantization="nf4")], Serving(), over=over).passed
 
 
 def test_a_difference_that_is_no_number_is_no_figure() -> None:
@@ -165,8 +207,17 @@ def test_no_trace_is_no_pass() -> None:
 
 def test_traces_are_read_as_they_were_written(tmp_path: Path) -> None:
     said = replace(TRACE, messages=[{"role": "user", "content": "a\u2028b\r\nc \U0001f642"}])
-    write_traces(tmp_path / "parity.jsonl", [TRACE, said, replace(TRACE, continuation=None)])
-    assert read_traces(tmp_path / "parity.jsonl") == [TRACE, said, replace(TRACE, continuation=None)]
+    written = [TRACE, said, replace(TRACE, continuation=None)]
+    write_traces(tmp_path / "parity.jsonl", written)
+    assert read_traces(tmp_path / "parity.jsonl") == written
+
+
+def test_a_record_of_before_has_nothing_likeliest(tmp_path: Path) -> None:
+    write_traces(tmp_path / "parity.jsonl", [TRACE])
+    fields = json.loads((tmp_path / "parity.jsonl").read_text())
+    del fields["likeliest"]
+    (tmp_path / "parity.jsonl").write_text(json.dumps(fields))
+    assert read_traces(tmp_path / "parity.jsonl") == [replace(TRACE, likeliest=[])]
 
 
 def test_a_file_that_holds_no_traces_is_refused(tmp_path: Path) -> None:
