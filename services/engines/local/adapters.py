@@ -26,7 +26,7 @@ BEYOND = ("use_dora", "lora_bias", "modules_to_save", "rank_pattern", "alpha_pat
 """Settings of PEFT's that make an adapter more than two matrices a layer."""
 
 Pair: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
-"""A [rank, in] and B [out, rank]."""
+"""A [rank, in] and B, transposed, [rank, out]: so a product with few tokens takes half the time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,7 +120,7 @@ class Adapters:
             shape = (module.in_features, module.out_features) if hasattr(module, "in_features") else module.weight.shape
             if (first.shape[1], second.shape[0], first.shape[0]) != (*shape, second.shape[1]):
                 raise ValueError(f"its weights for {name!r} are of another shape")
-        return pairs
+        return {name: (first, second.T.contiguous()) for name, (first, second) in pairs.items()}
 
 
 def _scaling(config: Any) -> float:
@@ -133,8 +133,8 @@ def _change(module: Any, given: "torch.Tensor", changed: "torch.Tensor", pair: P
 
     first, second = pair
     if given.dtype == changed.dtype == first.dtype:
-        changed.addmm_(linear(given, first), second.T, alpha=scaling)
+        changed.addmm_(linear(given, first), second, alpha=scaling)
         return
-    part = linear(linear(given.to(first.dtype), first), second) * scaling
+    part = linear(given.to(first.dtype), first) @ second * scaling
     # Over quantized weights PEFT rounds the change before it is added, otherwise only the sum.
     changed.add_(part.to(changed.dtype) if hasattr(module.weight, "quant_state") else part)
