@@ -5,7 +5,7 @@ import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -96,13 +96,14 @@ def text_stream(*texts: str, cut_every: int = 1 << 16, then: Literal["end", "cut
 
 
 class Upstream:
-    """Serves its script in order, one reply a request, on a thread of its own."""
+    """Serves its script in order, one reply a request, or what `answer` gives for it, on a thread of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[Received], Reply] | None = None) -> None:
         self.received: list[Received] = []
         self.client_gone = threading.Event()
         self.connections = 0
         self._replies: deque[Reply] = deque()
+        self._given = answer or (lambda _request: self._replies.popleft())
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._loop = asyncio.new_event_loop()
@@ -139,7 +140,7 @@ class Upstream:
                 async with self._arrived:
                     self.received.append(request)
                     self._arrived.notify_all()
-                if not await self._answer(self._replies.popleft(), reader, writer):
+                if not await self._answer(self._given(request), reader, writer):
                     break
         except ConnectionError:
             self.client_gone.set()
