@@ -127,8 +127,8 @@ def test_what_parity_asks_for_is_answered(client: OpenAI) -> None:
 @pytest.mark.parametrize(
     ("param", "value"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f", "parameters": {}}}]),
-        ("response_format", {"type": "json_object"}),
+        ("tools", [{"type": "custom", "custom": {"name": "f"}}]),
+        ("response_format", {"type": "json_schema", "json_schema": {"name": "x", "schema": {"not": {}}}}),
         ("chat_template_kwargs", {"enable_thinking": False}),
         ("top_k", "many"),
         ("no_such_field", 1),
@@ -138,7 +138,7 @@ def test_what_the_engine_cannot_do_is_refused_by_name(client: OpenAI, param: str
     with pytest.raises(openai.BadRequestError) as refused:
         said(client, "tiny", extra_body={param: value})
 
-    assert refused.value.param == param
+    assert (refused.value.param or "").partition("[")[0] == param
 
 
 def test_too_much_for_the_context_is_refused(client: OpenAI) -> None:

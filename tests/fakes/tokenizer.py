@@ -8,6 +8,29 @@ from typing import Any
 MARK = re.compile(r"<\|\w+\|>|<(?:start|end)_of_turn>|</?s>")
 
 
+MISTRAL_TEMPLATE = """
+{{- bos_token }}
+{%- for message in messages %}
+    {%- if message.role == 'user' %}
+        {%- if tools %}{{- '[AVAILABLE_TOOLS] ' + tools | tojson + '[/AVAILABLE_TOOLS]' }}{% endif %}
+        {{- '[INST] ' + message.content + '[/INST]' }}
+    {%- elif message.role == 'tool' %}
+        {{- '[TOOL_RESULTS] ' + message.content + '[/TOOL_RESULTS]' }}
+    {%- elif message.tool_calls is defined %}
+        {{- '[TOOL_CALLS] [' }}
+        {%- for call in message.tool_calls %}
+            {%- if call.id | length != 9 %}{{- raise_exception('ids have nine letters') }}{% endif %}
+            {{- (call.function | tojson)[:-1] + ', "id": "' + call.id + '"}' }}
+            {{- ']' + eos_token if loop.last else ', ' }}
+        {%- endfor %}
+    {%- else %}
+        {{- ' ' + message.content + eos_token }}
+    {%- endif %}
+{%- endfor %}
+"""
+"""Calls of functions in the way of Mistral's templates, which trl carries none of."""
+
+
 def template_named(name: str) -> str:
     """Give a real model's chat template, from the copies that trl carries."""
     found = importlib.util.find_spec("trl")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from services.engines.local.cache import Row, Rows
 from services.engines.local.choice import Choice, Event, room_for
+from services.engines.local.constraint import restricted
 from services.engines.local.errand import Errand
 from services.engines.local.logprobs import told
 from services.engines.local.passes import Passes, Segment
@@ -167,18 +168,22 @@ class Batch:
         ready: list[tuple[Answering, Choice]] = []
         rows: list[torch.Tensor] = []
         scores: list[torch.Tensor] = []
+        held: list[tuple[int, torch.Tensor]] = []
         for (answering, choice, segment), logits in zip(chosen, seen, strict=True):
             if logits is None:
                 continue
             with answering.suffering():
                 choice.see(logits, len(segment.tokens))
                 if len(_row(choice).tokens) == len(choice.tokens):
+                    bits = choice.allowed()
                     scores.append(choice.scores(logits[-1]))
+                    if bits is not None:
+                        held.append((len(ready), bits))
                     rows.append(logits[-1])
                     ready.append((answering, choice))
         if not ready:
             return
-        tokens = draw([choice.sampling for _, choice in ready], torch.stack(scores))
+        tokens = draw([choice.sampling for _, choice in ready], restricted(torch.stack(scores), held))
         # Logprobs are the model's own, whatever was made of them to choose by.
         tops = [choice.asked.top_logprobs for _, choice in ready]
         known = told(rows, tokens, tops)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from services.engines.local.cache import Row
+from services.engines.local.guide import Guide
 from services.engines.local.logprobs import Place, places
 from services.engines.local.sampling import Chooser, settled
 from services.engines.local.speaker import Speaker
@@ -20,6 +21,7 @@ DEFAULT_TOKENS = 4096
 """The longest answer of a model that does not say how long its context is."""
 
 LOOK_BACK = 16
+NONE: Final[frozenset[int]] = frozenset()
 
 FinishReason: TypeAlias = Literal["stop", "length"]
 
@@ -32,6 +34,7 @@ class Begun:
     cached: int
     places: Sequence[Place] | None
     tokenizer: "PreTrainedTokenizerBase"
+    guide: Guide | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,9 @@ class Choice:
         self.finished = False
         self._prompt_tokens = len(prompt)
         self._room = room
-        self._writing = Writing(Detokenizer(speaker.tokenizer, before), asked.stops)
+        guide = asked.guide
+        self.constraint = guide.constraint(speaker.ends) if guide else None
+        self._writing = Writing(Detokenizer(speaker.tokenizer, before, guide.shown if guide else NONE), asked.stops)
         self._places: list[Place] = []
 
     @property
@@ -100,6 +105,10 @@ class Choice:
         assert self.chooser is not None, "nothing is chosen before the model has been seen"
         return self.chooser
 
+    def allowed(self) -> "torch.Tensor | None":
+        """Give which tokens may come next, a bit each, int32 [words]; None if all may. Raises BadRequest."""
+        return None if self.constraint is None else self.constraint.allowed()
+
     def scores(self, logits: "torch.Tensor") -> "torch.Tensor":
         """Give by what scores the next token is chosen."""
         for processor in self.sampling.processors:
@@ -109,19 +118,28 @@ class Choice:
     def begun(self) -> Begun:
         prompt = self.tokens[: self._prompt_tokens]
         found = self._places if self.wants_places else None
-        return Begun(prompt=prompt, cached=self.cached, places=found, tokenizer=self.speaker.tokenizer)
+        return Begun(
+            prompt=prompt,
+            cached=self.cached,
+            places=found,
+            tokenizer=self.speaker.tokenizer,
+            guide=self.asked.guide,
+        )
 
     def take(self, token: Token) -> Written | None:
         """Go on by a token; give what is settled by it, if anything is."""
         self.tokens.append(token.id)
         for processor in self.sampling.processors:
             processor.accept(token.id)
+        if self.constraint is not None:
+            self.constraint.accept(token.id)
         written = len(self.tokens) - self._prompt_tokens
         if token.id in self.speaker.ends:
             return self._last(Piece(), [token], "stop", written)
         piece = self._writing.feed(token)
-        if self._writing.stopped or written == self._room:
-            return self._last(piece, [], "stop" if self._writing.stopped else "length", written)
+        is_over = self._writing.stopped or (self.constraint is not None and self.constraint.is_over)
+        if is_over or written == self._room:
+            return self._last(piece, [], "stop" if is_over else "length", written)
         return Written(choice=self.index, piece=piece) if piece.text else None
 
     def _last(self, piece: Piece, unseen: Sequence[Token], reason: FinishReason, written: int) -> Written:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from services.engines.engine import ChatRequest
@@ -50,7 +51,8 @@ class Local:
         try:
             loop = asyncio.get_running_loop()
             weights = await loop.run_in_executor(self._models.finders, find_weights, self._wanted)
-            errand: Errand[Event] = Errand(lambda loaded, errand: loaded.join(errand, self._wanted, asked))
+            guided = replace(asked, guide=await self._models.guides.guide(self._wanted, weights, asked))
+            errand: Errand[Event] = Errand(lambda loaded, errand: loaded.join(errand, self._wanted, guided))
             self._models.lane(self._wanted, weights).submit(errand)
             async with aclosing(errand.events()) as events:
                 async for event in events:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from services.engines.local.guide import Guides
 from services.engines.local.lane import Lane
 from services.engines.local.loaded import Limits, Loaded
 from services.engines.local.wanted import WantedModel
@@ -33,6 +34,7 @@ class LocalModels:
         self._room = threading.Lock()
         self.finders = ThreadPoolExecutor(FINDERS, thread_name_prefix="local-find")
         """Threads in which weights are looked for, which may take as long as a hub does to give them."""
+        self.guides = Guides()
 
     def lane(self, wanted: WantedModel, weights: Weights) -> Lane:
         """Give the lane before a model's base."""
@@ -64,6 +66,7 @@ class LocalModels:
     def close(self) -> None:
         """Give up what runs. The weights go with this object."""
         self.finders.shutdown(wait=False, cancel_futures=True)
+        self.guides.close()
         with self._changed:
             places = list(self._places.values())
         for place in places:

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 from services.engines.engine import ChatRequest
 from services.engines.local.messages import plain_message
+from services.engines.local.schemas import read_format
+from services.engines.local.tools import read_tools
 from services.engines.local.wanted import Asked, Sampling
 from services.engines.parameters import HARMLESS
 from services.errors import BadRequest
@@ -23,6 +25,7 @@ SUPPORTS: Final = HARMLESS | {
     "presence_penalty",
     "prompt_logprobs",
     "repetition_penalty",
+    "response_format",
     "return_token_ids",
     "seed",
     "stop",
@@ -42,7 +45,6 @@ MAX_BIAS = 100.0
 def read_request(request: ChatRequest, *, stream: bool = False) -> Asked:
     """Read and check a request. Raises BadRequest with the parameter's name."""
     given = _Given(request.params)
-    _check_tools(given)
     prompt_logprobs = given.integer("prompt_logprobs", at_least=0, at_most=MAX_LOGPROBS)
     if stream and prompt_logprobs is not None:
         raise _wrong("prompt_logprobs", "is for answers that are not streamed")
@@ -52,6 +54,8 @@ def read_request(request: ChatRequest, *, stream: bool = False) -> Asked:
     return Asked(
         messages=[plain_message(message, place) for place, message in enumerate(request.messages)],
         tools=given.get("tools") or (),
+        calls=read_tools(request.params),
+        schema=read_format(given.get("response_format")),
         sampling=_sampling(given),
         n=given.get("n") or 1,
         max_tokens=given.get("max_completion_tokens") or given.get("max_tokens"),
@@ -135,19 +139,6 @@ def _top_logprobs(given: _Given) -> int | None:
 
 def _stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
     return tuple(stop for stop in ([given] if isinstance(given, str) else given or ()) if stop)
-
-
-def _check_tools(given: _Given) -> None:
-    """Tools may be shown to the model as it was trained to see them; what it writes stays text."""
-    choice = given.get("tool_choice")
-    if choice not in (None, "none", "auto") or (given.get("tools") and choice != "none"):
-        name = "tools" if given.get("tools") else "tool_choice"
-        raise BadRequest(
-            f"The local engine does not support {name!r} but with tool_choice 'none': leave it out or choose another "
-            "model.",
-            param=name,
-            code="unsupported_parameter",
-        )
 
 
 def _wrong(name: str, problem: str) -> BadRequest:

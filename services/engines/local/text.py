@@ -33,14 +33,24 @@ class Piece:
 class Detokenizer:
     """Decodes in a window that begins at a whole character, so that a token costs the same wherever it stands."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerBase", before: Sequence[int] = ()) -> None:
-        """`before` are the tokens that the text goes on from, where a space may depend on them."""
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", before: Sequence[int] = (), shown: frozenset[int] = frozenset()
+    ) -> None:
+        """`before` are the tokens that the text goes on from, where a space may depend on them.
+
+        Special tokens are no part of the text but for those `shown`.
+        """
         self._tokenizer = tokenizer
+        self._shown = shown
         self._ids = list(before)
         self._start, self._read = 0, len(self._ids)
 
     def feed(self, token_id: int) -> str:
         """Give the characters that a token completes, if any."""
+        if token_id in self._shown:
+            rest = self.finish()
+            self._start = self._read = len(self._ids)
+            return rest + str(self._tokenizer.convert_ids_to_tokens(token_id))
         self._ids.append(token_id)
         text = self._new()
         if not text or text.endswith(UNFINISHED):

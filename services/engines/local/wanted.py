@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finetune.adapter import Manifest
 from finetune.model import Base
+from services.engines.local.tools import Tools
+
+if TYPE_CHECKING:
+    from services.engines.local.guide import Guide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +66,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request, read. `top_logprobs` None is for no logprobs, `prompt_logprobs` None for none of the prompt."""
+    """A request, read. `top_logprobs` None is for no logprobs, `prompt_logprobs` None for none of the prompt.
+
+    The prompt shows the `tools`, of which `calls` may be called; a `schema` is what the answer is to follow, and the
+    `guide` is made of both.
+    """
 
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]] = ()
+    calls: Tools | None = None
+    schema: Mapping[str, Any] | None = None
+    guide: "Guide | None" = None
     sampling: Sampling = Sampling()
     n: int = 1
     max_tokens: int | None = None

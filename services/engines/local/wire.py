@@ -2,18 +2,13 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from services.engines.local.answer import Answer, Delta
 from services.engines.local.choice import Begun, Event, Written
-from services.engines.local.logprobs import Place
-from services.engines.local.text import Token, bytes_of
+from services.engines.local.text import Token
+from services.engines.local.tokens_wire import chat_logprob, prompt_logprobs
 from services.engines.local.wanted import Asked
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-LEAST = -9999.0
-"""OpenAI's logprob of what is all but impossible: JSON has no minus infinity."""
 
 
 class Completion:
@@ -24,12 +19,16 @@ class Completion:
         self._created = int(time.time())
         self._begun: Begun | None = None
         self._written: list[Written] = []
+        self._answers: list[Answer] = []
+        self._deltas: Sequence[Delta] = ()
 
     def add(self, event: Event) -> None:
         if isinstance(event, Begun):
             self._begun = event
+            self._answers = [Answer(event.guide) for _ in range(self._asked.n)]
         else:
             self._written.append(event)
+            self._deltas = self._answers[event.choice].add(event)
 
     def whole(self) -> dict[str, Any]:
         """Give the `chat.completion`, once all events have come."""
@@ -41,21 +40,25 @@ class Completion:
             **self._of_prompt(),
         }
         if self._begun is not None and self._begun.places is not None:
-            completion["prompt_logprobs"] = self._prompt_logprobs(self._begun.places)
+            completion["prompt_logprobs"] = prompt_logprobs(self._begun.tokenizer, self._begun.places)
         return completion
 
     def chunks(self, event: Event) -> Iterator[dict[str, Any]]:
-        """Give the `chat.completion.chunk`s of an event that was added."""
+        """Give the `chat.completion.chunk`s of the event that was added last."""
         if isinstance(event, Begun):
             for index in range(self._asked.n):
                 opening = {"role": "assistant", "content": "", "refusal": None}
                 yield self._chunk(index, opening) | (self._of_prompt() if index == 0 else {})
             return
         piece = event.piece
-        if piece.text or piece.tokens:
-            yield self._chunk(event.choice, {"content": piece.text}, tokens=piece.tokens)
+        asked = self._asked
+        # What frames a call is told of only to those who want to know of every token.
+        telling = bool(piece.tokens) and (asked.top_logprobs is not None or asked.return_token_ids)
+        for place, delta in enumerate(self._deltas or ([{"content": ""}] if telling else [])):
+            yield self._chunk(event.choice, delta, tokens=piece.tokens if place == 0 else ())
         if event.finish_reason:
-            yield self._chunk(event.choice, {}, unseen=piece.unseen, finish_reason=event.finish_reason)
+            reason = self._answers[event.choice].finish_reason
+            yield self._chunk(event.choice, {}, unseen=piece.unseen, finish_reason=reason)
 
     def usage_chunk(self) -> dict[str, Any]:
         """Give the chunk that ends a stream whose usage was asked for."""
@@ -66,13 +69,9 @@ class Completion:
         tokens = [token for written in mine for token in written.piece.tokens]
         choice = {
             "index": index,
-            "message": {
-                "role": "assistant",
-                "content": "".join(written.piece.text for written in mine),
-                "refusal": None,
-            },
+            "message": self._answers[index].message(),
             "logprobs": self._logprobs(tokens),
-            "finish_reason": mine[-1].finish_reason,
+            "finish_reason": self._answers[index].finish_reason,
         }
         if self._asked.return_token_ids:
             unseen = [token for written in mine for token in written.piece.unseen]
@@ -82,7 +81,7 @@ class Completion:
     def _chunk(
         self,
         index: int,
-        delta: dict[str, Any],
+        delta: Delta,
         *,
         tokens: Sequence[Token] = (),
         unseen: Sequence[Token] = (),
@@ -113,39 +112,6 @@ class Completion:
         return {"prompt_token_ids": list(self._begun.prompt)} if wanted and self._begun else {}
 
     def _logprobs(self, tokens: Sequence[Token]) -> dict[str, Any] | None:
-        if self._asked.top_logprobs is None:
+        if self._asked.top_logprobs is None or self._begun is None:
             return None
-        return {"content": [self._logprob(token) for token in tokens], "refusal": None}
-
-    def _logprob(self, token: Token) -> dict[str, Any]:
-        top = [self._named(token_id, logprob) for token_id, logprob in token.top]
-        return {**self._named(token.id, token.logprob), "top_logprobs": top}
-
-    def _named(self, token_id: int, logprob: float | None) -> dict[str, Any]:
-        known = list(bytes_of(self._tokenizer, token_id))
-        return {"token": self._tokenizer.decode([token_id]), "logprob": _finite(logprob), "bytes": known}
-
-    def _prompt_logprobs(self, places: Sequence[Place]) -> list[dict[str, Any] | None]:
-        """Of each place what vLLM gives: its own token and the likeliest by id, the first place having none."""
-        return [None, *map(self._place, places)]
-
-    def _place(self, place: Place) -> dict[str, Any]:
-        ranked = {token_id: (logprob, rank) for rank, (token_id, logprob) in enumerate(place.token.top, start=1)}
-        ranked[place.token.id] = (_finite(place.token.logprob), place.rank)
-        return {
-            str(token_id): {
-                "logprob": _finite(logprob),
-                "rank": rank,
-                "decoded_token": self._tokenizer.decode([token_id]),
-            }
-            for token_id, (logprob, rank) in ranked.items()
-        }
-
-    @property
-    def _tokenizer(self) -> "PreTrainedTokenizerBase":
-        assert self._begun is not None, "logprobs come after the beginning"
-        return self._begun.tokenizer
-
-
-def _finite(logprob: float | None) -> float:
-    return LEAST if logprob is None else max(LEAST, logprob)
+        return {"content": [chat_logprob(self._begun.tokenizer, token) for token in tokens], "refusal": None}

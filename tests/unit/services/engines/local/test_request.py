@@ -52,8 +52,9 @@ def test_everything_is_read() -> None:
         ("return_token_ids", 1),
         ("add_generation_prompt", None),
         ("top_logprobs", 2),
-        ("tools", [TOOL]),
+        ("tools", [TOOL, TOOL]),
         ("tool_choice", "required"),
+        ("response_format", {"type": "xml"}),
         ("continue_final_message", True),
     ],
 )
@@ -70,9 +71,10 @@ def test_logprobs_of_the_prompt_are_not_for_streams() -> None:
 
 
 def test_tools_may_be_shown_but_not_called() -> None:
-    assert read(tools=[TOOL], tool_choice="none").tools == [TOOL]
-    assert {"tools", "tool_choice"} < SUPPORTS
-    assert "response_format" not in SUPPORTS
+    asked = read(tools=[TOOL], tool_choice="none")
+
+    assert (asked.tools, asked.calls) == ([TOOL], None)
+    assert {"tools", "tool_choice", "parallel_tool_calls", "response_format"} < SUPPORTS
 
 
 def test_messages_come_as_training_has_them() -> None:
