@@ -90,19 +90,6 @@ def test_a_model_tuned_whole_is_served_from_its_folder(asking: Asking, base: Pat
     assert asking.ids(asking.tuned(folder / "whole", manifest)) == Plain(base).generated()
 
 
-def test_logprobs_are_those_of_a_forward_pass(asking: Asking, base: Path) -> None:
-    plain = Plain(base)
-    answer = asking.chat(asking.base(base), max_tokens=6, logprobs=True, top_logprobs=3, return_token_ids=True)
-    ids, content = answer["choices"][0]["token_ids"], answer["choices"][0]["logprobs"]["content"]
-    expected = plain.logprobs([*plain.prompt(), *ids])[len(plain.prompt()) - 1 : -1]
-
-    for token, said, row in zip(ids, content, expected, strict=True):
-        assert said["logprob"] == pytest.approx(float(row[token]), abs=1e-4)
-        best = row.topk(3)
-        assert [one["logprob"] for one in said["top_logprobs"]] == pytest.approx(best.values.tolist(), abs=1e-4)
-        assert said["top_logprobs"][0]["token"] == plain.tokenizer.decode([int(best.indices[0])])
-
-
 def test_logprobs_of_the_prompt_are_those_of_a_forward_pass(asking: Asking, base: Path) -> None:
     plain = Plain(base)
     conversation = (QUESTION, ANSWERED)
@@ -133,46 +120,6 @@ def test_bytes_of_logprobs_join_into_the_text(asking: Asking, base: Path) -> Non
     spelt = bytes(byte for one in choice["logprobs"]["content"] for byte in one["bytes"])
 
     assert spelt.decode("utf-8", "replace").rstrip("\ufffd") == choice["message"]["content"]
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        {},
-        {"seed": 7, "temperature": 1.3, "top_p": 0.9, "logprobs": True, "top_logprobs": 2, "return_token_ids": True},
-        {"seed": 8, "temperature": 1, "n": 3, "presence_penalty": 1.5},
-        {"seed": 9, "temperature": 2, "max_tokens": 200, "stop": ["a", "e", "o", "x1"]},
-        {"stop": "\ufffd", "logprobs": True, "return_token_ids": True, "max_tokens": 30},
-    ],
-)
-def test_a_stream_says_what_the_whole_says(asking: Asking, base: Path, params: dict[str, Any]) -> None:
-    engine = asking.base(base)
-    whole = asking.chat(engine, **params)
-    *chunks, last = asking.chunks(engine, **params, stream_options={"include_usage": True})
-
-    counted = {name: count for name, count in whole["usage"].items() if name != "prompt_tokens_details"}
-    assert (last["choices"], {name: last["usage"][name] for name in counted}) == ([], counted)
-    for choice in whole["choices"]:
-        parts = [part for chunk in chunks for part in chunk["choices"] if part["index"] == choice["index"]]
-        assert "".join(part["delta"].get("content") or "" for part in parts) == choice["message"]["content"]
-        assert [part["finish_reason"] for part in parts[-2:]] == [None, choice["finish_reason"]]
-        assert [token for part in parts for token in part.get("token_ids", ())] == choice.get("token_ids", [])
-        told = [one for part in parts for one in (part["logprobs"] or {}).get("content", ())]
-        known = (choice["logprobs"] or {}).get("content", [])
-        assert [one["token"] for one in told] == [one["token"] for one in known]
-        # The second answer goes on from what the first had read, where sums are rounded otherwise.
-        assert [one["logprob"] for one in told] == pytest.approx([one["logprob"] for one in known], abs=1e-4)
-
-
-def test_a_seed_repeats_and_choices_differ(asking: Asking, base: Path) -> None:
-    engine = asking.base(base)
-    sampled: dict[str, Any] = {"temperature": 1.5, "n": 2, "seed": 2**70, "max_tokens": 20}
-    first, second = (asking.chat(engine, **sampled)["choices"] for _ in range(2))
-    other = asking.chat(engine, **sampled | {"seed": 4})["choices"]
-
-    assert first == second
-    texts = [choice["message"]["content"] for choice in (*first, *other)]
-    assert len(set(texts)) == 4
 
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 0}, {"min_p": 1}, {"temperature": 1e-9}])
@@ -271,20 +218,6 @@ def test_a_checkpoint_that_is_saved_anew_is_loaded_anew(asking: Asking, base: Pa
     after = asking.ids(asking.tuned(at, tiny_adapter(at, base, seed=5)))
 
     assert before != after == Plain(base, at).generated()
-
-
-def test_a_client_that_goes_frees_the_model(asking: Asking, base: Path) -> None:
-    engine = asking.base(base)
-
-    async def main() -> list[int]:
-        streams = [engine.stream(request(max_tokens=None, logit_bias={"70": 100})) for _ in range(3)]
-        for stream in streams:
-            await anext(stream)
-            await stream.aclose()
-        answer = await asyncio.wait_for(engine.chat(request(return_token_ids=True)), 30)
-        return list(answer["choices"][0]["token_ids"])
-
-    assert asyncio.run(main()) == Plain(base).generated()
 
 
 def test_a_base_that_makes_room_leaves_nothing_behind(base: Path, folder: Path) -> None:

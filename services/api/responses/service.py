@@ -1,8 +1,8 @@
 """A response: the conversation rebuilt, the turn prepared and written, the whole kept where it is to be kept."""
 
 import time
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any
 
@@ -96,10 +96,12 @@ def page_of(items: list[dict[str, Any]], page: PageRequest) -> dict[str, Any]:
 async def _events(services: Services, project_id: str, asked: ResponseRequest) -> AsyncGenerator[Event]:
     items = input_items(asked.input)
     turn = await in_worker(partial(_prepared, services, project_id, asked, items))
-    turn, written = await turn.streamed()
+    with _in_its_own_words():
+        turn, written = await turn.streamed()
     async with aclosing(Sending(turn).chunks(written)) as chunks:
         # Nothing is said before the engine has: until then a failure has a status of its own.
-        first = await anext(chunks)
+        with _in_its_own_words():
+            first = await anext(chunks)
         writing = Writing(_begun(asked, turn))
         for event in (*writing.begin(), *_searched(asked, turn, writing), *writing.feed(first)):
             yield event
@@ -120,10 +122,17 @@ def _prepared(services: Services, project_id: str, asked: ResponseRequest, items
     if wanted is not None:
         place, tool = wanted
         search = tool.to_search(services.settings.max_num_results, place=f"tools[{place}]")
-    try:
+    with _in_its_own_words():
         return prepare(
             services, project_id, model=asked.model, messages=messages, params=_params(asked), file_search=search
         )
+
+
+@contextmanager
+def _in_its_own_words() -> Iterator[None]:
+    """Let a refusal name what was asked for as it is spelt here."""
+    try:
+        yield
     except BadRequest as exc:
         if exc.param in _NAMES:
             name = _NAMES[exc.param]

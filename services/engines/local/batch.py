@@ -16,7 +16,7 @@ from services.engines.local.constraint import restricted
 from services.engines.local.errand import Errand
 from services.engines.local.logprobs import told
 from services.engines.local.passes import Passes, Segment
-from services.engines.local.prompt import prompt_of
+from services.engines.local.prompt import prompts_of
 from services.engines.local.sampling import draw
 from services.engines.local.speaker import Speaker
 from services.engines.local.text import Token
@@ -35,12 +35,12 @@ KEPT_BYTES = 256 << 20
 
 
 class Answering:
-    """A request in the batch: its choices, of which the first reads the prompt for all."""
+    """A request in the batch: its choices, of which the first of each prompt reads it for the others."""
 
     def __init__(self, errand: Errand[Event], choices: Sequence[Choice]) -> None:
         self.errand = errand
         self.choices = choices
-        self.has_begun = False
+        self.begun: set[int] = set()
 
     @property
     def is_over(self) -> bool:
@@ -56,8 +56,8 @@ class Answering:
 
     def take(self, choice: Choice, token: Token) -> None:
         """Let a choice go on by a token, and tell what comes of it."""
-        if not self.has_begun:
-            self.has_begun = True
+        if choice.number not in self.begun:
+            self.begun.add(choice.number)
             self.errand.tell(choice.begun())
         written = choice.take(token)
         if written is not None:
@@ -92,9 +92,13 @@ class Batch:
 
     def join(self, errand: Errand[Event], speaker: Speaker, asked: Asked) -> None:
         """Let a request in. Raises BadRequest, ChatFormatError."""
-        prompt = prompt_of(asked, speaker.tokenizer)
-        room = room_for(prompt, asked.max_tokens, speaker)
-        choices = [Choice(speaker, asked, prompt, room=room, index=index) for index in range(asked.n)]
+        prompts = prompts_of(asked, speaker)
+        rooms = [room_for(prompt, asked, speaker) for prompt in prompts]
+        choices = [
+            Choice(speaker, asked, prompts[number], room=rooms[number], index=number * asked.n + place)
+            for number in range(len(prompts))
+            for place in range(asked.n)
+        ]
         answering = Answering(errand, choices)
         self._waiting.extend((answering, choice) for choice in choices)
 
@@ -125,7 +129,7 @@ class Batch:
         later: list[tuple[Answering, Choice]] = []
         while self._waiting and len(self._active) < self._most:
             answering, choice = self._waiting.popleft()
-            if choice.index > 0 and not answering.has_begun:
+            if not choice.is_first and choice.number not in answering.begun:
                 later.append((answering, choice))
                 continue
             owner = 0 if choice.speaker.adapter is None else choice.speaker.adapter.number

@@ -28,8 +28,9 @@ FinishReason: TypeAlias = Literal["stop", "length"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begun:
-    """The prompt has been read, but for its first `cached` tokens, which others had read before."""
+    """A prompt has been read, but for its first `cached` tokens, which others had read before; `number` says which."""
 
+    number: int
     prompt: Sequence[int]
     cached: int
     places: Sequence[Place] | None
@@ -72,9 +73,19 @@ class Choice:
         self._places: list[Place] = []
 
     @property
+    def number(self) -> int:
+        """Which of the request's prompts it goes on from."""
+        return self.index // self.asked.n
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it reads its prompt for the others."""
+        return self.index % self.asked.n == 0
+
+    @property
     def wants_places(self) -> bool:
         """Whether the prompt's own logprobs are told, for which all of it is to be read."""
-        return self.asked.prompt_logprobs is not None and self.index == 0
+        return self.asked.prompt_logprobs is not None and self.is_first
 
     @property
     def is_reading(self) -> bool:
@@ -98,7 +109,7 @@ class Choice:
             self._places += places(logits[: len(to_come)], to_come, self.asked.prompt_logprobs or 0)
         if self.chooser is None:
             sampling = settled(self.asked.sampling, self.speaker.generation_config)
-            self.chooser = Chooser(sampling, prompt=self.tokens, like=logits[-1], choice=self.index)
+            self.chooser = Chooser(sampling, prompt=self.tokens, like=logits[-1], choice=self.index % self.asked.n)
 
     @property
     def sampling(self) -> Chooser:
@@ -119,6 +130,7 @@ class Choice:
         prompt = self.tokens[: self._prompt_tokens]
         found = self._places if self.wants_places else None
         return Begun(
+            number=self.number,
             prompt=prompt,
             cached=self.cached,
             places=found,
@@ -151,9 +163,9 @@ class Choice:
         return Written(choice=self.index, piece=whole, finish_reason=ended, tokens=written)
 
 
-def room_for(prompt: Sequence[int], max_tokens: int | None, speaker: Speaker) -> int:
+def room_for(prompt: Sequence[int], asked: Asked, speaker: Speaker) -> int:
     """Give how many tokens may be generated: as many as were asked for, else what the context has room for."""
-    limit = speaker.context_tokens
+    limit, max_tokens = speaker.context_tokens, asked.max_tokens
     most: int | None = max_tokens or speaker.generation_config.max_new_tokens
     if limit is None:
         return most or DEFAULT_TOKENS
@@ -161,8 +173,8 @@ def room_for(prompt: Sequence[int], max_tokens: int | None, speaker: Speaker) ->
         wanted = f" and {max_tokens:,} in the answer" if max_tokens is not None else ""
         raise BadRequest(
             f"This model's maximum context length is {limit:,} tokens. However, you asked for {len(prompt):,} in the "
-            f"messages{wanted}. Shorten the messages or ask for a shorter answer.",
-            param="messages",
+            f"{asked.place}{wanted}. Shorten the {asked.place} or ask for a shorter answer.",
+            param=asked.place,
             code="context_length_exceeded",
         )
     return min(most or limit, limit - len(prompt))

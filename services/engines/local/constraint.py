@@ -51,7 +51,7 @@ class Constraint:
                 if token < self._tokens.vocab_size:
                     bits[token // 32] |= _BITS[token % 32]
         if not bits.any():
-            raise _lost("there is no token for what would have to come next")
+            raise _lost("no token fits")
         return bits
 
     def accept(self, token: int) -> None:
@@ -85,7 +85,7 @@ class Constraint:
     def _check(self) -> None:
         assert self._matcher is not None, "only a grammar that has begun can fail"
         if self._matcher.is_error():
-            raise _lost("following it takes more than is allowed")
+            raise _lost(self._matcher.stop_reason())
 
 
 def restricted(scores: "torch.Tensor", held: "Sequence[tuple[int, torch.Tensor]]") -> "torch.Tensor":
@@ -94,10 +94,12 @@ def restricted(scores: "torch.Tensor", held: "Sequence[tuple[int, torch.Tensor]]
     What a model has places for beyond its tokenizer's tokens is left out.
     """
     import torch
+    from torch.nn.utils.rnn import pad_sequence
 
     if not held:
         return scores
-    bits = torch.stack([bits for _, bits in held]).to(scores.device)
+    # Models over one base may have tokenizers of different sizes.
+    bits = pad_sequence([bits for _, bits in held], batch_first=True).to(scores.device)
     shifts = torch.arange(32, dtype=torch.int32, device=scores.device)
     allowed = ((bits[:, :, None] >> shifts) & 1).bool().flatten(1)[:, : scores.shape[-1]]
     rows = torch.tensor([row for row, _ in held], device=scores.device)
@@ -106,9 +108,9 @@ def restricted(scores: "torch.Tensor", held: "Sequence[tuple[int, torch.Tensor]]
     return scores.index_copy(0, rows, chosen)
 
 
-def _lost(problem: str) -> BadRequest:
+def _lost(reason: str) -> BadRequest:
     return BadRequest(
-        f"The schema cannot be followed to its end: {problem}. Make it simpler.",
+        f"The form that was asked for could not be followed to its end ({reason}): make its schema simpler.",
         param="response_format",
         code="schema_too_complex",
     )

@@ -1,4 +1,4 @@
-"""The local engine: chat completions written in this process by a model of one's own."""
+"""The local engine: completions written in this process by a model of one's own."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -6,12 +6,14 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from services.engines.engine import ChatRequest
+from services.engines.engine import ChatRequest, TextRequest
 from services.engines.local.choice import Event
 from services.engines.local.errand import Errand
 from services.engines.local.failures import failure_of
 from services.engines.local.models import LocalModels
 from services.engines.local.request import SUPPORTS, read_request
+from services.engines.local.text_request import SUPPORTS_TEXT, read_text
+from services.engines.local.text_wire import TextCompletion
 from services.engines.local.wanted import Asked, WantedModel
 from services.engines.local.weights import find_weights
 from services.engines.local.wire import Completion
@@ -22,6 +24,7 @@ class Local:
 
     name = "local"
     supports = SUPPORTS
+    supports_text = SUPPORTS_TEXT
 
     def __init__(self, wanted: WantedModel, models: LocalModels) -> None:
         self._wanted = wanted
@@ -44,6 +47,25 @@ class Local:
                 for chunk in completion.chunks(event):
                     yield chunk
         if asked.include_usage:
+            yield completion.usage_chunk()
+
+    async def complete(self, request: TextRequest) -> dict[str, Any]:
+        text = read_text(request)
+        completion = TextCompletion(text)
+        async with aclosing(self._events(text.asked)) as events:
+            async for event in events:
+                completion.add(event)
+        return completion.whole()
+
+    async def stream_text(self, request: TextRequest) -> AsyncGenerator[dict[str, Any]]:
+        text = read_text(request)
+        completion = TextCompletion(text)
+        async with aclosing(self._events(text.asked)) as events:
+            async for event in events:
+                completion.add(event)
+                for chunk in completion.chunks(event):
+                    yield chunk
+        if text.asked.include_usage:
             yield completion.usage_chunk()
 
     async def _events(self, asked: Asked) -> AsyncGenerator[Event]:

@@ -155,6 +155,7 @@ class Loaded:
             generation_config=self.model.generation_config,
             ends=end_tokens(self.model, same),
             context_tokens=context_tokens(self.model, longest_input(same)),
+            vocabulary=len(self.model.get_input_embeddings().weight),
         )
         return _Kept(speaker=speaker, stamp=stamp, alike=alike)
 

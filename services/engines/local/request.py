@@ -44,7 +44,7 @@ MAX_BIAS = 100.0
 
 def read_request(request: ChatRequest, *, stream: bool = False) -> Asked:
     """Read and check a request. Raises BadRequest with the parameter's name."""
-    given = _Given(request.params)
+    given = Given(request.params)
     prompt_logprobs = given.integer("prompt_logprobs", at_least=0, at_most=MAX_LOGPROBS)
     if stream and prompt_logprobs is not None:
         raise _wrong("prompt_logprobs", "is for answers that are not streamed")
@@ -56,10 +56,10 @@ def read_request(request: ChatRequest, *, stream: bool = False) -> Asked:
         tools=given.get("tools") or (),
         calls=read_tools(request.params),
         schema=read_format(given.get("response_format")),
-        sampling=_sampling(given),
+        sampling=read_sampling(given),
         n=given.get("n") or 1,
         max_tokens=given.get("max_completion_tokens") or given.get("max_tokens"),
-        stops=_stops(given.get("stop")),
+        stops=read_stops(given.get("stop")),
         top_logprobs=_top_logprobs(given),
         prompt_logprobs=prompt_logprobs,
         return_token_ids=given.flag("return_token_ids", default=False),
@@ -69,7 +69,7 @@ def read_request(request: ChatRequest, *, stream: bool = False) -> Asked:
     )
 
 
-class _Given:
+class Given:
     """The parameters. Those that are not OpenAI's own have been checked by nobody yet."""
 
     def __init__(self, params: Mapping[str, Any]) -> None:
@@ -102,7 +102,8 @@ class _Given:
         return float(value)
 
 
-def _sampling(given: _Given) -> Sampling:
+def read_sampling(given: Given) -> Sampling:
+    """Give how tokens are to be chosen. Raises BadRequest."""
     top_k = given.integer("top_k", at_least=-1)
     return Sampling(
         temperature=given.number("temperature", lambda value: value >= 0, "a number from 0 on"),
@@ -128,7 +129,7 @@ def _logit_bias(given: Mapping[str, float] | None) -> Mapping[int, float] | None
     return {int(token): bias for token, bias in given.items()}
 
 
-def _top_logprobs(given: _Given) -> int | None:
+def _top_logprobs(given: Given) -> int | None:
     asked = given.integer("top_logprobs", at_least=0, at_most=MAX_LOGPROBS)
     if not given.flag("logprobs", default=False):
         if asked:
@@ -137,7 +138,8 @@ def _top_logprobs(given: _Given) -> int | None:
     return asked or 0
 
 
-def _stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
+def read_stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Give the texts that end an answer."""
     return tuple(stop for stop in ([given] if isinstance(given, str) else given or ()) if stop)
 
 

@@ -12,13 +12,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
-    """A model over its base; `ends` end an answer, `context_tokens` are what prompt and answer may have together."""
+    """A model over its base; `ends` end an answer, `context_tokens` are what prompt and answer may have together.
+
+    `vocabulary` is how many tokens the model can read, which may be more than its tokenizer has.
+    """
 
     tokenizer: "PreTrainedTokenizerBase"
     adapter: Adapter | None
     generation_config: Any
     ends: frozenset[int]
     context_tokens: int | None
+    vocabulary: int
 
 
 def end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

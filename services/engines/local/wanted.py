@@ -65,14 +65,24 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Raw:
+    """Prompts that no chat template touches: texts, or ids of tokens; None is for what a model begins a text with."""
+
+    prompts: Sequence[str | Sequence[int] | None]
+    add_special_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """A request, read. `top_logprobs` None is for no logprobs, `prompt_logprobs` None for none of the prompt.
 
+    It is a conversation, or `raw` prompts, each of which is gone on from `n` times.
     The prompt shows the `tools`, of which `calls` may be called; a `schema` is what the answer is to follow, and the
     `guide` is made of both.
     """
 
-    messages: Sequence[Mapping[str, Any]]
+    messages: Sequence[Mapping[str, Any]] = ()
+    raw: Raw | None = None
     tools: Sequence[Mapping[str, Any]] = ()
     calls: Tools | None = None
     schema: Mapping[str, Any] | None = None
@@ -87,3 +97,8 @@ class Asked:
     include_usage: bool = False
     add_generation_prompt: bool = True
     continue_final_message: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where in the request the prompt is."""
+        return "messages" if self.raw is None else "prompt"

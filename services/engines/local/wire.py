@@ -7,7 +7,7 @@ from typing import Any
 from services.engines.local.answer import Answer, Delta
 from services.engines.local.choice import Begun, Event, Written
 from services.engines.local.text import Token
-from services.engines.local.tokens_wire import chat_logprob, prompt_logprobs
+from services.engines.local.tokens_wire import chat_logprob, prompt_logprobs, usage
 from services.engines.local.wanted import Asked
 
 
@@ -98,14 +98,7 @@ class Completion:
         return head | {"usage": None} if self._asked.include_usage else head
 
     def _usage(self) -> dict[str, Any]:
-        prompt, cached = (len(self._begun.prompt), self._begun.cached) if self._begun else (0, 0)
-        completion = sum(written.tokens for written in self._written)
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
+        return usage([self._begun] if self._begun else [], self._written)
 
     def _of_prompt(self) -> dict[str, Any]:
         wanted = self._begun is not None and self._asked.return_token_ids
