@@ -158,7 +158,13 @@ def test_a_schema_is_followed_here_too(engine: Local) -> None:
 
 @pytest.mark.parametrize(
     ("prompt", "params"),
-    [([4000], {}), ("", {"add_special_tokens": False}), ("x", {"suffix": "y"}), ("x", {"max_tokens": 5000})],
+    [
+        ([4000], {}),
+        (["x"] * 1025, {"n": 2}),
+        ("", {"add_special_tokens": False}),
+        ("x", {"suffix": "y"}),
+        ("x", {"max_tokens": 5000}),
+    ],
 )
 def test_what_cannot_be_gone_on_from_is_refused(engine: Local, prompt: Any, params: dict[str, Any]) -> None:
     with pytest.raises(BadRequest) as refused:

@@ -31,6 +31,7 @@ KINDS: list[dict[str, Any]] = [
     {"stop": ["e"], "max_tokens": 30},
     {"max_tokens": 40, "logit_bias": {"70": 5}},
     {"logit_bias": {"4000": 1}},
+    {"response_format": {"type": "json_object"}, "temperature": 1, "max_tokens": 30},
 ]
 
 

@@ -31,7 +31,10 @@ _SAID: Final = re.compile(r"failed to compile JSON schema: (.*?)(?:\n   1 \||$)"
 
 
 class Vocabulary:
-    """A tokenizer's tokens as llguidance knows them."""
+    """A tokenizer's tokens as llguidance knows them.
+
+    To make one holds the interpreter, for about a second with 128,000 tokens; to compile grammars for it does not.
+    """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         from llguidance.hf import from_tokenizer

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from services.engines.engine import TextRequest
 from services.engines.local.request import Given, read_sampling, read_stops
-from services.engines.local.schemas import read_format
+from services.engines.local.schemas import read_format, unfit
 from services.engines.local.wanted import Asked, Raw
 
 SUPPORTS_TEXT: Final = frozenset(
@@ -33,6 +33,9 @@ SUPPORTS_TEXT: Final = frozenset(
         "user",
     }
 )
+
+MOST_CHOICES: Final = 2048
+"""So many texts may one request ask for, all prompts together."""
 
 MOST_TOKENS: Final = 16
 """How long a text completion becomes where nothing is said of it, as in OpenAI's API."""
@@ -61,9 +64,12 @@ def read_text(request: TextRequest) -> TextAsked:
     given = Given(request.params)
     n, logprobs = given.get("n") or 1, given.get("logprobs")
     best_of, echo = max(n, given.get("best_of") or n), given.flag("echo", default=False)
+    prompts = _prompts(request.prompt)
+    if len(prompts) * best_of > MOST_CHOICES:
+        raise unfit("prompt", f"with 'n' and 'best_of' it asks for more than {MOST_CHOICES:,} texts")
     max_tokens = MOST_TOKENS if given.get("max_tokens") is None else given.get("max_tokens")
     asked = Asked(
-        raw=Raw(prompts=_prompts(request.prompt), add_special_tokens=given.flag("add_special_tokens", default=True)),
+        raw=Raw(prompts=prompts, add_special_tokens=given.flag("add_special_tokens", default=True)),
         schema=read_format(given.get("response_format")),
         sampling=read_sampling(given),
         n=best_of,
