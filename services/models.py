@@ -95,7 +95,7 @@ def local_source(source: str) -> str:
 
 
 def _of_declared(model: ModelSettings) -> Tunable:
-    if model.engine != "local":
+    if not model.is_weights:
         raise _refused(f"The model {model.id!r} is served by {model.engine}: loam tunes models whose weights it has.")
     folder = directory_of(model.source)
     found = _of_directory(folder, model.source) if folder is not None else _of_hub(model.source)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, m
 from services.errors import InvalidSettings
 from services.model_table import Problem, problems_of
 
-EngineKind = Literal["extractive", "groq", "openai", "local"]
+EngineKind = Literal["extractive", "groq", "openai", "local", "vllm"]
 # finetune.config has the same; importing that would slow every start of the command line.
 Quantization = Literal["nf4", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -26,6 +26,7 @@ ModerationStyle = Literal["scores", "llama_guard"]
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
 _VARIABLE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::=(?P<default>[^}]*))?\}")
+_HOSTED = frozenset({"base_url", "api_key_env", "retries"})
 _OUTSIDE = {"groq_api_key": "GROQ_API_KEY", "openai_api_key": "OPENAI_API_KEY"}
 
 
@@ -36,7 +37,8 @@ class _Strict(BaseModel):
 class ModelSettings(_Strict):
     """A model that can generate: `source` is its name at the engine, or where its weights are.
 
-    A local one runs in its checkpoint's own `dtype`, its weights as they are, unless told otherwise.
+    A local one runs in its checkpoint's own `dtype`, its weights as they are, unless told otherwise. So does one whose
+    vLLM server loam starts, with `args` beside its own; with a `base_url` that server runs already.
     `timeout_s` is how long it may stay silent, `fallbacks` are the models to ask when it fails, in order.
     """
 
@@ -51,14 +53,28 @@ class ModelSettings(_Strict):
     fallbacks: tuple[str, ...] = ()
     quantization: Quantization | None = None
     dtype: Dtype | None = None
+    args: tuple[str, ...] | None = None
+
+    @property
+    def is_weights(self) -> bool:
+        """Whether `source` is where weights are, a directory or a hub id, that loam itself has served."""
+        return self.engine == "local" or (self.engine == "vllm" and self.base_url is None)
 
     @model_validator(mode="after")
     def _of_its_engine(self) -> "ModelSettings":
-        hosted, local = ("base_url", "api_key_env", "retries"), ("quantization", "dtype")
-        for name in hosted if self.engine == "local" else local:
-            if getattr(self, name) is not None:
-                raise ValueError(f"{name} means nothing to the engine {self.engine}")
+        meant = {"local": {"quantization", "dtype"}, "vllm": self._of_vllm()}.get(self.engine, _HOSTED)
+        for name in ("base_url", "api_key_env", "retries", "quantization", "dtype", "args"):
+            if name not in meant and getattr(self, name) is not None:
+                raise ValueError(f"{name} means nothing to the engine {self.engine}{self._as_it_is()}")
         return self
+
+    def _of_vllm(self) -> set[str]:
+        return {"base_url", "api_key_env"} if self.base_url else {"base_url", "dtype", "args"}
+
+    def _as_it_is(self) -> str:
+        if self.engine != "vllm":
+            return ""
+        return " with a base_url" if self.base_url else " without a base_url"
 
 
 class AliasSettings(_Strict):
@@ -110,6 +126,12 @@ class Settings(_Strict):
     local_waiting: Annotated[int, Field(ge=0)] = 32
     local_adapter_bytes: Annotated[int, Field(ge=0)] = 1024 * 1024 * 1024
 
+    vllm_python: Path | None = None
+    vllm_args: tuple[str, ...] = ()
+    vllm_start_s: Annotated[float, Field(gt=0)] = 600.0
+    vllm_adapters: Annotated[int, Field(ge=1)] = 4
+    vllm_lora_rank: Annotated[int, Field(ge=0, le=512)] = 64
+
     context_tokens: Annotated[int, Field(ge=256)] = 3000
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
 
@@ -150,6 +172,11 @@ class Settings(_Strict):
     def tuning_dir(self) -> Path:
         """Where each fine-tuning job has its folder, with its checkpoints and its model."""
         return self.home / "tuning"
+
+    @property
+    def vllm_dir(self) -> Path:
+        """Where the vLLM servers that loam starts have their logs."""
+        return self.home / "vllm"
 
     @property
     def model_folders(self) -> tuple[Path, ...]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rag.ports import Embedder
     from services.engines.local.models import LocalModels
     from services.engines.router import Router
+    from services.engines.vllm.servers import VllmServers
     from services.ingestion import Ingestion
     from services.jobs.tune import Compare, StartTrainer, TuneTask
     from services.jobs.validate import StartPreparing, ValidateTask
@@ -97,7 +98,7 @@ class Services:
         from services.engines.router import Router
 
         extractive = Extractive(lambda: self.embedder, self.templates)
-        return Router(self.settings, self.database, extractive, lambda: self.local_models)
+        return Router(self.settings, self.database, extractive, lambda: self.local_models, lambda: self.vllm_servers)
 
     @cached_property
     def local_models(self) -> "LocalModels":
@@ -107,6 +108,14 @@ class Services:
                 self.__dict__["local_models"] = self._new_local_models()
             made: LocalModels = self.__dict__["local_models"]
             return made
+
+    @cached_property
+    def vllm_servers(self) -> "VllmServers":
+        from services.engines.vllm.servers import VllmServers
+
+        # Of two threads that come here at once, both get the set of servers that was there first.
+        made: VllmServers = self.__dict__.setdefault("vllm_servers", VllmServers(self.settings))
+        return made
 
     def _new_local_models(self) -> "LocalModels":
         from services.engines.local.loaded import Limits
@@ -173,6 +182,8 @@ class Services:
         """Let go of what is held; nothing waits in memory to be saved."""
         if "local_models" in self.__dict__:
             self.local_models.close()
+        if "vllm_servers" in self.__dict__:
+            self.vllm_servers.close()
         self.database.close()
 
 

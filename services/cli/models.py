@@ -38,13 +38,13 @@ def list_(session: Session, as_json: bool) -> None:
 
 @models.command()
 @click.argument("model_id", metavar="ID")
-@click.option("--engine", required=True, type=click.Choice(["groq", "openai", "local"]), help="What serves it.")
-@click.option("--source", required=True, help="Its name at the engine; of a local model a directory or a hub id.")
-@click.option("--base-url", help="Base URL of the API, where it is not the engine's own.")
+@click.option("--engine", required=True, type=click.Choice(["groq", "openai", "local", "vllm"]), help="What serves it.")
+@click.option("--source", required=True, help="Its name at the engine; of weights a directory or a hub id.")
+@click.option("--base-url", help="Base URL of the API, where it is not the engine's own; of a vLLM that runs.")
 @click.option("--api-key-env", metavar="VARIABLE", help="The variable that holds its key.")
 @click.option("--timeout-s", type=click.FloatRange(min=0, min_open=True), help="Seconds that it may stay silent.")
 @click.option("--quantization", type=click.Choice(["nf4", "none"]), help="How the weights of a local model are held.")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="What a local model computes in.")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), help="What weights are computed in.")
 @pass_session
 def add(session: Session, /, model_id: str, engine: str, source: str, **options: Any) -> None:
     """Add a model under a name of your own."""
@@ -53,7 +53,8 @@ def add(session: Session, /, model_id: str, engine: str, source: str, **options:
     from services.storage.tables import DEFAULT_PROJECT
 
     given = {name: value for name, value in options.items() if value is not None}
-    source = local_source(source) if engine == "local" else source
+    is_weights = engine == "local" or (engine == "vllm" and "base_url" not in given)
+    source = local_source(source) if is_weights else source
     with session.services() as services:
         taken = services.router.taken()
         with services.database.write() as database:

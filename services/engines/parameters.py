@@ -44,6 +44,20 @@ TEXT_SERVERS: Final = _names(
     "add_special_tokens min_p prompt_logprobs repetition_penalty response_format return_token_ids top_k"
 )
 
+_VLLM_OWN: Final = _names(
+    "allowed_token_ids bad_words ignore_eos include_stop_str_in_output min_tokens skip_special_tokens stop_token_ids "
+    "structured_outputs truncate_prompt_tokens"
+)
+# It takes fields that it does not know without a word, so what it leaves undone is to be refused here.
+VLLM: Final = (
+    (_BOTH - _names("function_call functions metadata service_tier store user"))
+    | SERVERS
+    | _VLLM_OWN
+    | _names("include_reasoning thinking_token_budget")
+)
+VLLM_TEXT: Final = (TEXT - _names("best_of suffix")) | TEXT_SERVERS | _VLLM_OWN
+"""What vLLM 0.32 honours (`ChatCompletionRequest` and `CompletionRequest` in its protocol files)."""
+
 HARMLESS: Final = _names(
     "metadata parallel_tool_calls prediction prompt_cache_key prompt_cache_options prompt_cache_retention "
     "reasoning_effort safety_identifier service_tier store user verbosity"

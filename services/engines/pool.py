@@ -15,6 +15,7 @@ import aiohttp
 import certifi
 
 MAX_CONNECTIONS = 1000
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class ClientPool:
@@ -48,7 +49,7 @@ class ClientPool:
 def proxy_for(url: str) -> str | None:
     """Give the proxy that the environment names for a URL (`HTTPS_PROXY`, `NO_PROXY` and their like)."""
     parts = urlsplit(url)
-    if not parts.hostname or proxy_bypass(parts.hostname):
+    if parts.hostname in _LOOPBACK or not parts.hostname or proxy_bypass(parts.hostname):
         return None
     proxies = getproxies()
     return proxies.get(parts.scheme) or proxies.get("all")

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from services.engines.local.models import LocalModels
     from services.engines.local.wanted import WantedModel
     from services.engines.pool import ClientPool
+    from services.engines.vllm.servers import VllmServers
 
 Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "full", "reward"]
 """What a model is; the last three are the kinds of tuned models, of which an embedder is another."""
@@ -63,15 +64,21 @@ class ServedModel:
 
 
 class Router:
-    """Knows every model. Hosted engines share its pool of connections; `aclose` closes them."""
+    """Knows every model. Hosted engines and vLLM's share its pool of connections; `aclose` closes them."""
 
     def __init__(
-        self, settings: Settings, database: Database, extractive: Engine, local_models: "Callable[[], LocalModels]"
+        self,
+        settings: Settings,
+        database: Database,
+        extractive: Engine,
+        local_models: "Callable[[], LocalModels]",
+        vllm_servers: "Callable[[], VllmServers]",
     ) -> None:
         self._settings = settings
         self._database = database
         self._extractive = extractive
         self._local_models = local_models
+        self._vllm_servers = vllm_servers
         self._declared = {model.id: model for model in settings.models}
         self._pool: ClientPool | None = None
         self._started = int(time.time())
@@ -101,7 +108,7 @@ class Router:
         """Give where a model's tokenizer lies, a directory or a hub id; None where its weights are not here."""
         model = self.declared(project_id, model_id)
         if model is not None:
-            return _wanted(model).base.source if model.engine == "local" else None
+            return _wanted(model).base.source if model.is_weights else None
         tuned = self._tuned(project_id, model_id)
         return tuned.folder if tuned else None
 
@@ -113,7 +120,7 @@ class Router:
         """Say whether a model and those that stand in for it are hosted, and of the settings: found without waiting."""
         name = self._settings.default if model_id == DEFAULT else model_id
         found = (self._declared.get(one) for one in (name, *self.fallbacks(name)))
-        return all(model is not None and model.engine in ("groq", "openai") for model in found)
+        return all(model is not None and model.engine in ("groq", "openai", "vllm") for model in found)
 
     def models(self, project_id: str) -> list[ServedModel]:
         """Give every model that can be named, those of loam first."""
@@ -220,16 +227,21 @@ class Router:
     def _hosted(self, model: ModelSettings) -> Engine:
         if (made := self._hosted_engines.get(model.id)) is not None:
             return made
+        engine = self._new_hosted(model)
+        if model.id in self._declared:
+            self._hosted_engines[model.id] = engine
+        return engine
+
+    def _new_hosted(self, model: ModelSettings) -> Engine:
         # Imported here, so that asking the extractive engine does not wait for an HTTP client to load.
         from services.engines.hosted import Hosted
         from services.engines.pool import ClientPool
         from services.engines.upstreams import upstream_of
 
         self._pool = self._pool or ClientPool()
-        engine = Hosted(upstream_of(model, self._settings), self._pool)
-        if model.id in self._declared:
-            self._hosted_engines[model.id] = engine
-        return engine
+        if model.engine == "vllm":
+            return self._vllm_servers().engine(model, self._pool)
+        return Hosted(upstream_of(model, self._settings), self._pool)
 
     def _local(self, wanted: "WantedModel") -> Engine:
         # Imported here, so that listing models and asking the extractive engine wait for none of it.

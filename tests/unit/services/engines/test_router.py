@@ -6,6 +6,7 @@ from services.engines.extractive import Extractive
 from services.engines.local.models import LocalModels
 from services.engines.router import Router
 from services.engines.upstreams import upstream_of
+from services.engines.vllm.servers import VllmServers
 from services.errors import BadRequest, NotFound
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
@@ -25,9 +26,9 @@ def router(database: Database, settings: Settings, templates: Templates) -> Rout
         "default": "llama",
     }
     local_models = LocalModels(most_bases=1, most_waiting=1)
-    return Router(
-        settings.model_copy(update=changes), database, Extractive(WordEmbedder, templates), lambda: local_models
-    )
+    changed = settings.model_copy(update=changes)
+    vllm_servers = VllmServers(changed)
+    return Router(changed, database, Extractive(WordEmbedder, templates), lambda: local_models, lambda: vllm_servers)
 
 
 def test_default_and_aliases_name_what_answers(router: Router) -> None:
