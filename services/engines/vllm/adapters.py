@@ -5,10 +5,9 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from services.engines.vllm.control import Control, Refusal
-from services.engines.vllm.tuned import PROBE, Speaker, Tuned, checked, mismatch, rank_of, verbatim
+from services.engines.vllm.tuned import PROBE, Speaker, Tuned, mismatch, rank_of, verbatim
 from services.errors import BadRequest, ServiceError, UpstreamFailed
 
 log = logging.getLogger(__name__)
@@ -18,10 +17,11 @@ class Adapters:
     """`most` are kept at once, those in use beside; `rank` is the largest that the server takes, None if unknown."""
 
     def __init__(
-        self, control: Control, base: Callable[[Tuned], Path], *, most: int, rank: int | None, owner: str
+        self, control: Control, check: Callable[[Tuned], Speaker], *, most: int, rank: int | None, owner: str
     ) -> None:
+        """`check` holds a tuned model against the base that the server serves, for `owner`."""
         self._control = control
-        self._base = base
+        self._check = check
         self._most = most
         self._rank = rank
         self._owner = owner
@@ -58,11 +58,15 @@ class Adapters:
         with self._changing:
             if (found := self.speaker(tuned.id)) is not None:
                 return found
-            speaker = checked(tuned, self._base(tuned))
+            speaker = self._check(tuned)
             self._check_rank(tuned)
             self._make_room()
             self._load(tuned)
-            self._prove(speaker)
+            try:
+                self._prove(speaker)
+            except ServiceError:
+                self._unload(tuned.id)
+                raise
             with self._counting:
                 self._taken[tuned.id] = speaker
             log.info("vllm_adapter_taken base=%s model=%s", self._owner, tuned.id)
@@ -98,10 +102,13 @@ class Adapters:
             for name in surplus:
                 del self._taken[name]
         for name in surplus:
-            try:
-                self._control.unload_adapter(name)
-            except (Refusal, UpstreamFailed) as exc:
-                log.warning("vllm_adapter_kept base=%s model=%s error=%s", self._owner, name, exc)
+            self._unload(name)
+
+    def _unload(self, name: str) -> None:
+        try:
+            self._control.unload_adapter(name)
+        except (Refusal, UpstreamFailed) as exc:
+            log.warning("vllm_adapter_kept base=%s model=%s error=%s", self._owner, name, exc)
 
     def _load(self, tuned: Tuned) -> None:
         try:

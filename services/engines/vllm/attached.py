@@ -1,7 +1,6 @@
 """A vLLM server that somebody else runs: asked as it is, given adapters if it takes them, and never ended."""
 
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -12,7 +11,7 @@ from finetune.source import locate
 from services.engines.vllm.adapters import Adapters
 from services.engines.vllm.control import Control, Refusal
 from services.engines.vllm.server import Running
-from services.engines.vllm.tuned import Tuned, mismatch
+from services.engines.vllm.tuned import Tuned, checked, mismatch
 from services.errors import UpstreamFailed
 
 MOST_ADAPTERS = 64
@@ -24,16 +23,24 @@ class Attached:
 
     def __init__(self, model_id: str, base_url: str, source: str, key: SecretStr | None) -> None:
         control = Control(base_url=base_url.rstrip("/"), key=key)
-        base = partial(base_at, control, source)
-        adapters = Adapters(control, base, most=MOST_ADAPTERS, rank=None, owner=model_id)
+        adapters = Adapters(
+            control,
+            lambda tuned: checked(tuned, base_at(control, source, tuned)),
+            most=MOST_ADAPTERS,
+            rank=None,
+            owner=model_id,
+        )
         self._future: Future[Running] = Future()
-        self._future.set_result(Running(base_url=control.base_url, key=key, adapters=adapters, ended=None))
+        self._future.set_result(Running(base_url=control.base_url, key=key, adapters=adapters))
 
     def running(self) -> "Future[Running]":
         return self._future
 
-    def suspect(self) -> None:
+    def suspect(self) -> "Future[bool]":
         """Do nothing: whoever runs it looks after it."""
+        looked: Future[bool] = Future()
+        looked.set_result(False)
+        return looked
 
     def close(self) -> None:
         """Leave it as it is."""

@@ -99,18 +99,17 @@ class Vllm:
                             yield one
                     return
                 except ServiceError as exc:
-                    if begun or last or not await self._is_worth_another(exc, ready.running):
+                    if not await self._is_worth_another(exc, ready.running) or begun or last:
                         raise
 
     async def _is_worth_another(self, exc: ServiceError, running: Running) -> bool:
         if isinstance(exc, UpstreamFailed):
-            self._server.suspect()
-            if exc.code == "upstream_unreachable" and running.ended is not None:
-                # It takes a moment until it is seen that it has ended.
-                with anyio.move_on_after(SEEN_S):
-                    await _done(running.ended)
-                return running.ended.done()
-        elif self._tuned and isinstance(exc, UpstreamRefused) and exc.status == HTTPStatus.NOT_FOUND:
+            # The next request is to find the server that comes, not the one that has gone.
+            looked = self._server.suspect()
+            with anyio.move_on_after(SEEN_S):
+                await _done(looked)
+            return exc.code == "upstream_unreachable" and looked.done() and looked.result()
+        if self._tuned and isinstance(exc, UpstreamRefused) and exc.status == HTTPStatus.NOT_FOUND:
             # It was let go a moment ago, or whoever runs the server has started it anew.
             running.adapters.forget(self._tuned.id)
             return True

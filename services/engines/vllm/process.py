@@ -41,8 +41,10 @@ class ServerProcess:
         """The id of the keeper, which is that of the process group."""
         return self._keeper.pid
 
-    def has_ended(self) -> bool:
-        if self._keeper.poll() is None:
+    def has_ended(self, within_s: float = 0.0) -> bool:
+        try:
+            self._keeper.wait(within_s)
+        except subprocess.TimeoutExpired:
             return False
         self._kill()
         return True

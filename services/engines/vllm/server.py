@@ -22,13 +22,15 @@ from services.engines.vllm.adapters import Adapters
 from services.engines.vllm.control import Control
 from services.engines.vllm.launch import HOST, Launch, free_port, new_key
 from services.engines.vllm.process import ServerProcess
-from services.engines.vllm.tuned import Tuned
+from services.engines.vllm.tuned import Tuned, checked
 from services.errors import NotReady, ServiceError
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 0.25
 HEALTH_S = 2.0
+ENDING_S = 1.0
+"""How long it takes at most, once a server is silent, until it is seen that it has ended."""
 STEADY_S = 60.0
 """A server that has lived so long did not crash for what it was started with."""
 LONGEST_PAUSE_S = 60.0
@@ -38,12 +40,11 @@ ASK_AGAIN_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Running:
-    """A server that answers, from one start to its end. `ended` is None where that is not looked to."""
+    """A server that answers, from one start to its end."""
 
     base_url: str
     key: SecretStr | None
     adapters: Adapters
-    ended: "Future[None] | None"
 
 
 class Server(Protocol):
@@ -52,8 +53,8 @@ class Server(Protocol):
     def running(self) -> "Future[Running]":
         """Give the server as it runs, or as it will; the future's error is a ServiceError. Starts it if need be."""
 
-    def suspect(self) -> None:
-        """Say that it failed somebody: it is looked after at once."""
+    def suspect(self) -> "Future[bool]":
+        """Say that it failed somebody: it is looked after at once. Gives whether it had ended."""
 
     def close(self) -> None:
         """Let it go; one that loam started ends."""
@@ -72,6 +73,7 @@ class Supervised:
         self._thread: threading.Thread | None = None
         self._given_up = 0.0
         self._suspected = threading.Event()
+        self._looked: Future[bool] = Future()
         self._closing = threading.Event()
 
     def running(self) -> "Future[Running]":
@@ -84,8 +86,10 @@ class Supervised:
                 self._thread.start()
             return self._future
 
-    def suspect(self) -> None:
-        self._suspected.set()
+    def suspect(self) -> "Future[bool]":
+        with self._lock:
+            self._suspected.set()
+            return self._looked
 
     def close(self) -> None:
         self._closing.set()
@@ -120,7 +124,7 @@ class Supervised:
                 raise self._shutting_down()
             crashes = 1 if time.monotonic() - began >= STEADY_S else crashes + 1
             known = running.adapters.taken()
-            self._mourn(process, running, pause_s(crashes))
+            self._mourn(process, pause_s(crashes))
 
     def _begin(self, known: Iterable[Tuned]) -> tuple[ServerProcess, Running]:
         """Start it and wait until it answers. Raises NotReady, and what `launch` raises."""
@@ -132,14 +136,18 @@ class Supervised:
             control = Control(base_url=f"http://{HOST}:{port}/v1", key=key)
             self._until_ready(process, control, began + self._start_s)
             adapters = Adapters(
-                control, lambda _: launch.folder, most=launch.adapters, rank=launch.rank, owner=self._model_id
+                control,
+                lambda tuned: checked(tuned, launch.folder),
+                most=launch.adapters,
+                rank=launch.rank,
+                owner=self._model_id,
             )
             adapters.take_again(known)
         except BaseException:
             process.kill()
             raise
         log.info("vllm_ready model=%s seconds=%.1f", self._model_id, time.monotonic() - began)
-        return process, Running(base_url=control.base_url, key=key, adapters=adapters, ended=Future())
+        return process, Running(base_url=control.base_url, key=key, adapters=adapters)
 
     def _until_ready(self, process: ServerProcess, control: Control, deadline: float) -> None:
         while control.health() != "ready":
@@ -156,22 +164,30 @@ class Supervised:
         look_at = time.monotonic() + HEALTH_S
         while not process.has_ended() and not self._closing.is_set():
             suspected = self._suspected.wait(LOOK_S)
+            if not suspected and time.monotonic() < look_at:
+                continue
             self._suspected.clear()
-            if suspected or time.monotonic() >= look_at:
-                if control.health() == "dead":
-                    process.kill()
-                    return
-                look_at = time.monotonic() + HEALTH_S
+            health = control.health()
+            if health == "dead" or (health == "silent" and process.has_ended(within_s=ENDING_S)):
+                process.kill()
+                return
+            self._tell(has_ended=False)
+            look_at = time.monotonic() + HEALTH_S
 
-    def _mourn(self, process: ServerProcess, running: Running, wait_s: float) -> None:
+    def _mourn(self, process: ServerProcess, wait_s: float) -> None:
         """Let nobody ask it any more, and wait before the next."""
         with self._lock:
             self._future = Future()
-        assert running.ended is not None
-        running.ended.set_result(None)
-        log.warning("vllm_crashed model=%s restarting_in_s=%g said=%s", self._model_id, wait_s, process.last_words())
+        self._tell(has_ended=True)
+        said = process.last_words()
+        log.warning("vllm_crashed model=%s restarting_in_s=%g said=%s", self._model_id, wait_s, said)
         if self._closing.wait(wait_s):
             raise self._shutting_down()
+
+    def _tell(self, *, has_ended: bool) -> None:
+        with self._lock:
+            looked, self._looked = self._looked, Future()
+        looked.set_result(has_ended)
 
     def _give_up(self, error: ServiceError) -> None:
         log.warning("vllm_given_up model=%s error=%s", self._model_id, error)
