@@ -36,7 +36,7 @@ install-dev: $(PROJECT) $(DEV)
 vllm: $(VLLM)
 
 test: install-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 VLLM_VENV=$(VLLM_VENV) $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 check: install-dev docs-check
 	$(BIN)/ruff check
@@ -55,7 +55,7 @@ serve: install
 	$(BIN)/loam serve
 
 bench: install-dev
-	$(BIN)/python -m tests.benchmarks
+	VLLM_VENV=$(VLLM_VENV) $(BIN)/python -m tests.benchmarks
 
 # The locks are what pip resolves in a clean environment. They name no build of torch (2.13.0, not
 # 2.13.0+cpu) and no package of CUDA's, which torch's own build asks for where it needs them.

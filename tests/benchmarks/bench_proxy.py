@@ -89,15 +89,15 @@ def running(command: Sequence[str], log: Path, environment: dict[str, str]) -> I
             process.terminate()
 
 
-def until_answering(url: str) -> None:
-    end = time.monotonic() + START_S
+def until_answering(url: str, within_s: float = START_S) -> None:
+    end = time.monotonic() + within_s
     while time.monotonic() < end:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.2)
-    raise SystemExit(f"Nothing answered at {url} within {START_S:.0f} s.")
+    raise SystemExit(f"Nothing answered at {url} within {within_s:.0f} s.")
 
 
 def free_port() -> int:

@@ -1,0 +1,273 @@
+"""A real vLLM that a real `loam serve` starts, through the official SDK; it is killed at the end, and then stopped.
+
+It takes most of a minute until it is up, so that one is started for all, and started again for the last test but one.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import openai
+import psutil
+import pytest
+from openai import OpenAI
+
+from finetune.adapter import Manifest
+from finetune.run import tune
+from finetune.tokenizer import load_tokenizer
+from prompts.chat_format import render, template_of
+from services.engines.engine import ChatRequest
+from services.engines.local.passport import ModelMismatch
+from services.engines.pool import ClientPool
+from services.engines.vllm.engine import Vllm
+from services.engines.vllm.servers import VllmServers
+from services.engines.vllm.tuned import Tuned
+from services.settings import ModelSettings, Settings
+from tests.acceptance.serving import Server, serving
+from tests.fakes.real_vllm import real_vllm
+from tests.fakes.tiny_adapter import tiny_adapter
+from tests.fakes.tuning_jobs import FACTS, Told, job_of, plan_of, teachable_model, write_chats
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
+
+START_S = 600
+# vLLM's attention for the CPU knows no head smaller than 32.
+SHAPE: dict[str, Any] = {"hidden": 128, "max_position_embeddings": 4096}
+ARGS = ["--enforce-eager", "--structured-outputs-config", '{"disable_any_whitespace": true}']
+HELLO: list[Any] = [{"role": "user", "content": "what is two and two?"}]
+GREEDY: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
+SETTINGS = """
+vllm_python: {python}
+vllm_args: {args}
+vllm_lora_rank: 16
+upstream_timeout_s: {start_s}
+models:
+  - {{id: tiny, engine: vllm, source: "{base}"}}
+"""
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return teachable_model(tmp_path_factory.mktemp("vllm") / "tiny", **SHAPE)
+
+
+@pytest.fixture(scope="module")
+def server(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    python, home = real_vllm(), tmp_path_factory.mktemp("vllm-home") / "home"
+    home.mkdir()
+    yaml = SETTINGS.format(python=python, args=json.dumps(ARGS), start_s=START_S, base=base)
+    (home / "loam.yaml").write_text(yaml)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+        with serving(home) as server:
+            yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[OpenAI]:
+    with server.client() as client:
+        yield client.with_options(timeout=START_S)
+
+
+def processes_of(server: Server) -> list[psutil.Process]:
+    """Give all that vLLM consists of, its keeper first."""
+    return psutil.Process(server.process.pid).children(recursive=True)
+
+
+def said(completion: Any) -> str:
+    return completion.choices[0].message.content or ""
+
+
+def test_the_first_request_starts_it_and_it_reads_by_the_model_s_own_template(client: OpenAI, base: Path) -> None:
+    asked = {"return_token_ids": True, "ignore_eos": True}
+    whole = client.chat.completions.create(model="tiny", messages=HELLO, extra_body=asked, **GREEDY)
+
+    tokenizer = load_tokenizer(str(base))
+    read = render(HELLO, [], template_of(tokenizer), tokenizer, prompt=True).token_ids
+    found: Any = whole.to_dict()
+    assert found["prompt_token_ids"] == read
+    assert (found["model"], found["loam"]["engine"]) == ("tiny", "vllm")
+    assert whole.usage and (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (len(read), 12)
+    assert whole.choices[0].finish_reason == "length"
+
+
+def test_a_stream_says_what_the_whole_says(client: OpenAI) -> None:
+    options: dict[str, Any] = {**GREEDY, "logprobs": True, "top_logprobs": 2}
+    whole = client.chat.completions.create(model="tiny", messages=HELLO, **options)
+    *chunks, last = client.chat.completions.create(
+        model="tiny", messages=HELLO, stream=True, stream_options={"include_usage": True}, **options
+    )
+
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == said(whole)
+    assert last.usage and whole.usage and last.usage.total_tokens == whole.usage.total_tokens
+    places = [chunk.choices[0].logprobs for chunk in chunks]
+    told = [one for part in places if part for one in part.content or ()]
+    assert whole.choices[0].logprobs and whole.choices[0].logprobs.content
+    assert [one.token for one in told] == [one.token for one in whole.choices[0].logprobs.content]
+    assert all(len(one.top_logprobs) == 2 for one in told)
+
+
+def test_stop_seed_and_n_are_honoured(client: OpenAI) -> None:
+    chat = client.chat.completions
+    whole = said(chat.create(model="tiny", messages=HELLO, **GREEDY | {"max_tokens": 40}))
+    stop = next(letter for letter in whole[3:] if letter not in whole[:3] and letter != "\ufffd")
+    stopped = chat.create(model="tiny", messages=HELLO, stop=[stop], **GREEDY | {"max_tokens": 40})
+    assert (said(stopped), stopped.choices[0].finish_reason) == (whole.partition(stop)[0], "stop")
+
+    first, again = (
+        chat.create(model="tiny", messages=HELLO, seed=5, n=2, temperature=1.5, max_tokens=12) for _ in range(2)
+    )
+    assert [choice.message.content for choice in first.choices] == [choice.message.content for choice in again.choices]
+    assert len({choice.message.content for choice in first.choices}) == 2
+
+
+def test_a_json_schema_is_kept_to(client: OpenAI) -> None:
+    colours = {"type": "string", "enum": ["red", "green"]}
+    schema = {
+        "type": "object",
+        "properties": {"colour": colours},
+        "required": ["colour"],
+        "additionalProperties": False,
+    }
+    shape: Any = {"type": "json_schema", "json_schema": {"name": "choice", "schema": schema, "strict": True}}
+    answer = client.chat.completions.create(
+        model="tiny", messages=HELLO, response_format=shape, temperature=1.0, max_tokens=100
+    )
+
+    assert json.loads(said(answer))["colour"] in ("red", "green")
+
+
+def test_raw_prompts_are_gone_on_from_as_text_and_as_tokens(client: OpenAI, base: Path) -> None:
+    ids = load_tokenizer(str(base))("once upon", add_special_tokens=False)["input_ids"]
+    create = client.completions.create
+    text = create(model="tiny", prompt="once upon", echo=True, logprobs=1, **GREEDY)
+    tokens = create(model="tiny", prompt=ids, **GREEDY)
+    streamed = create(model="tiny", prompt="once upon", stream=True, **GREEDY)
+
+    assert text.choices[0].text == "once upon" + tokens.choices[0].text
+    assert "".join(chunk.choices[0].text for chunk in streamed if chunk.choices) == tokens.choices[0].text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_tokens": 5000}, "4096"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "--tool-call-parser"),
+        ({"extra_body": {"best_of": 2}}, "best_of"),
+    ],
+)
+def test_what_it_cannot_do_is_refused(client: OpenAI, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(openai.BadRequestError, match=said):
+        client.chat.completions.create(model="tiny", messages=HELLO, **{**GREEDY, **changes})
+
+
+@pytest.fixture(scope="module")
+def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """An adapter that was trained over the base in NF4."""
+    folder = tmp_path_factory.mktemp("taught")
+    job = job_of(
+        folder / "job", base, write_chats(folder / "training.jsonl", times=4), quantization="nf4", n_epochs=20,
+        batch_size=4, learning_rate=5e-3, lora={"r": 16}, checkpoint_steps=100, job={"plan": plan_of(4, 1)},
+    )  # fmt: skip
+    outcome = tune(job, Told(), lambda: None)
+    assert outcome.folder is not None
+    return Tuned(id="ft:tiny:default:taught:1", folder=outcome.folder, manifest=Manifest.read(outcome.folder))
+
+
+@pytest.fixture(scope="module")
+def other(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    folder = tmp_path_factory.mktemp("other") / "model"
+    return Tuned(id="ft:tiny:default:other:2", folder=folder, manifest=tiny_adapter(folder, base))
+
+
+@asynccontextmanager
+async def attached(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[Tuned], Vllm]]:
+    """Give engines over the server that loam has started, as one that runs already."""
+    [vllm] = [
+        one for one in processes_of(server) if "--served-model-name" in one.cmdline() and "-m" in one.cmdline()[:3]
+    ]
+    port = vllm.cmdline()[vllm.cmdline().index("--port") + 1]
+    monkeypatch.setenv("KEY_OF_THE_OTHER", vllm.environ()["VLLM_API_KEY"])
+    model = ModelSettings(
+        id="theirs",
+        engine="vllm",
+        source="tiny",
+        base_url=f"http://127.0.0.1:{port}/v1",
+        api_key_env="KEY_OF_THE_OTHER",
+    )
+    servers, pool = VllmServers(Settings(home=server.home)), ClientPool()
+    try:
+        yield lambda tuned: servers.engine(model, pool, tuned)
+    finally:
+        await pool.aclose()
+
+
+def test_adapters_trained_over_nf4_answer_beside_one_another(
+    server: Server, taught: Tuned, other: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [question, answer] = next(iter(FACTS.items()))
+    messages = ({"role": "user", "content": question},)
+    request = ChatRequest(messages=messages, params={"max_tokens": 48, "temperature": 0, "return_token_ids": True})
+
+    async def main() -> list[dict[str, Any]]:
+        async with attached(server, monkeypatch) as engine:
+            return await asyncio.gather(*(engine(one).chat(request) for one in (taught, other) * 4))
+
+    answers = asyncio.run(main())
+    texts = [completion["choices"][0]["message"]["content"] for completion in answers]
+    assert [text.rpartition("\n")[2] for text in texts[::2]] == [answer] * 4
+    assert answer not in texts[1] and len(set(texts[1::2])) == 1
+    tokenizer = load_tokenizer(str(taught.folder))
+    trained_on = render(messages, [], template_of(tokenizer), tokenizer, prompt=True).token_ids
+    assert all(completion["prompt_token_ids"] == trained_on for completion in answers)
+
+
+def test_an_adapter_of_another_base_is_never_served(
+    server: Server, other: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forged = replace(other, id="ft:forged", manifest=replace(other.manifest, base_sha256="0" * 64))
+
+    async def main() -> None:
+        async with attached(server, monkeypatch) as engine:
+            with pytest.raises(ModelMismatch, match="its base differ"):
+                await engine(forged).chat(ChatRequest(messages=tuple(HELLO)))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("which", ["VLLM::EngineCore"])
+def test_killed_in_mid_stream_it_fails_at_once_and_comes_back(client: OpenAI, server: Server, which: str) -> None:
+    before = said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY))
+    old = processes_of(server)
+    stream = client.chat.completions.create(
+        model="tiny", messages=HELLO, stream=True, max_tokens=4000, extra_body={"ignore_eos": True}
+    )
+    next(iter(stream))
+    for process in old:
+        if which in (process.name(), *process.cmdline()):
+            process.kill()
+    with pytest.raises(openai.APIError, match="vllm"):
+        for _ in stream:
+            pass
+
+    assert said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY)) == before
+    assert not [process for process in old if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_nothing_of_it_is_left_when_loam_ends(server: Server) -> None:
+    processes = processes_of(server)
+    assert len(processes) > 2
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(30) == 0
+
+    deadline = time.monotonic() + 20
+    while left := [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]:
+        assert time.monotonic() < deadline, f"left: {left}"
+        os.sched_yield()

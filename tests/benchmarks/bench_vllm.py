@@ -1,0 +1,162 @@
+"""What loam costs in front of a vLLM server: asked directly and through `loam serve`, in turns, in one run.
+
+A Llama shape of 200M parameters, float32, random weights, 64 tokens in and 48 out, all streamed: one request after
+another for the time to the first token, and 32 at once for tokens a second. A ratio is loam's to vLLM's own, the median
+of those of single rounds. Needs `make vllm` (VLLM_VENV). Prints JSON; run with `python -m tests.benchmarks.bench_vllm`.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from services.engines.vllm.launch import Launch
+from tests.benchmarks.bench_local import SHAPE, TOKENS_IN, TOKENS_OUT, WORDS
+from tests.benchmarks.bench_proxy import PATH, free_port, running, until_answering
+from tests.fakes.tiny_model import tiny_model
+
+ROUNDS = 6
+CONCURRENT = 32
+ALONE = 12
+VENV = Path(os.environ.get("VLLM_VENV", ".venv-vllm"))
+ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1"}
+
+_numbers = count()
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """One answer: when its first token came and when its last, in seconds since it was asked for, and how many."""
+
+    first_s: float
+    whole_s: float
+    tokens: int
+
+
+def main() -> None:
+    python = VENV / "bin" / "python"
+    if not python.exists():
+        sys.exit("There is no vLLM: make vllm")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        with contextlib.redirect_stdout(sys.stderr):
+            base = tiny_model(Path(folder) / "base", hidden=1024, layers=12, **SHAPE)
+        direct = stack.enter_context(vllm(python, base, Path(folder)))
+        ports = {"direct": direct, "loam": stack.enter_context(loam(Path(folder), direct))}
+        report = uvloop.run(measured(ports))
+    print(json.dumps(report, indent=2))
+
+
+@contextmanager
+def vllm(python: Path, base: Path, folder: Path) -> Iterator[int]:
+    launch = Launch(
+        python=python.absolute(),
+        name="m",
+        folder=base,
+        dtype="float32",
+        rank=0,
+        adapters=1,
+        args=("--enforce-eager", "--max-model-len", "1024"),
+    )
+    port = free_port()
+    with running(launch.command(port), folder / "vllm.log", ON_CPU):
+        until_answering(f"http://127.0.0.1:{port}/health", within_s=600)
+        yield port
+
+
+@contextmanager
+def loam(folder: Path, upstream: int) -> Iterator[int]:
+    models = [{"id": "m", "engine": "vllm", "source": "m", "base_url": f"http://127.0.0.1:{upstream}/v1"}]
+    port = free_port()
+    command = [str(Path(sys.executable).with_name("loam")), "serve", "--port", str(port)]
+    settings = {"LOAM_HOME": str(folder / "home"), "LOAM_MODELS": json.dumps(models)}
+    with running(command, folder / "loam.log", settings):
+        until_answering(f"http://127.0.0.1:{port}/readyz")
+        yield port
+
+
+async def measured(ports: Mapping[str, int]) -> dict[str, Any]:
+    alone: dict[str, list[Streamed]] = {name: [] for name in ports}
+    rates: dict[str, list[float]] = {name: [] for name in ports}
+    first: dict[str, list[float]] = {name: [] for name in ports}
+    for number in range(ROUNDS + 1):
+        # Who comes first in a round is changed with every round.
+        for name, port in sorted(ports.items(), reverse=bool(number % 2)):
+            one_by_one = [await ask(port) for _ in range(ALONE)]
+            began = time.perf_counter()
+            together = await asyncio.gather(*(ask(port) for _ in range(CONCURRENT)))
+            spent = time.perf_counter() - began
+            if number:
+                alone[name] += one_by_one
+                rates[name].append(sum(answer.tokens for answer in together) / spent)
+                first[name] += [answer.first_s for answer in together]
+        print({name: round(found[-1], 1) for name, found in rates.items() if found}, file=sys.stderr, flush=True)
+    return summary(alone, rates, first)
+
+
+def summary(
+    alone: Mapping[str, Sequence[Streamed]], rates: Mapping[str, Sequence[float]], first: Mapping[str, Sequence[float]]
+) -> dict[str, Any]:
+    report: dict[str, Any] = {"concurrent": CONCURRENT, "tokens_in": TOKENS_IN, "tokens_out": TOKENS_OUT}
+    for name in rates:
+        report[name] = {
+            "tokens_per_s": round(statistics.median(rates[name]), 1),
+            "first_token_alone_ms_p50": ms(answer.first_s for answer in alone[name]),
+            "whole_answer_alone_ms_p50": ms(answer.whole_s for answer in alone[name]),
+            "first_token_of_32_ms_p50": ms(first[name]),
+        }
+    ratios = [ours / theirs for ours, theirs in zip(rates["loam"], rates["direct"], strict=True)]
+    report["tokens_per_s_ratio"] = round(statistics.median(ratios), 3)
+    report["tokens_per_s_ratios"] = [round(ratio, 3) for ratio in ratios]
+    for kind in ("first_token_alone_ms_p50", "first_token_of_32_ms_p50"):
+        report[f"added_{kind}"] = round(report["loam"][kind] - report["direct"][kind], 2)
+    return report
+
+
+def ms(seconds: Any) -> float:
+    return round(statistics.median(seconds) * 1000, 2)
+
+
+def question() -> str:
+    draw = random.Random(next(_numbers))
+    return " ".join([str(draw.random())[2:8], *draw.choices(WORDS, k=TOKENS_IN // 3)])
+
+
+async def ask(port: int) -> Streamed:
+    """Ask over a connection of its own: a client library would cost more than what is measured."""
+    body = {
+        "model": "m", "messages": [{"role": "user", "content": question()}], "max_tokens": TOKENS_OUT,
+        "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True},
+    }  # fmt: skip
+    content = json.dumps(body).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
+    head = f"POST {PATH} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    began = time.perf_counter()
+    writer.write(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
+    status = await reader.readline()
+    if b" 200 " not in status:
+        raise SystemExit(f"Port {port} answered: {status + await reader.read()!r}")
+    await reader.readuntil(b"data: ")
+    first_s = time.perf_counter() - began
+    said = await reader.read()
+    writer.close()
+    usage = json.loads(
+        said[said.rindex(b'"completion_tokens"') :].partition(b":")[2].partition(b",")[0].rstrip(b"}\r\n")
+    )
+    return Streamed(first_s, time.perf_counter() - began, usage)
+
+
+if __name__ == "__main__":
+    main()
