@@ -58,7 +58,12 @@ class ModelSettings(_Strict):
     @property
     def is_weights(self) -> bool:
         """Whether `source` is where weights are, a directory or a hub id, that loam itself has served."""
-        return self.engine == "local" or (self.engine == "vllm" and self.base_url is None)
+        return self.engine == "local" or self.starts_vllm
+
+    @property
+    def starts_vllm(self) -> bool:
+        """Whether loam starts a vLLM server for it."""
+        return self.engine == "vllm" and self.base_url is None
 
     @model_validator(mode="after")
     def _of_its_engine(self) -> "ModelSettings":

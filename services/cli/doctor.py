@@ -2,6 +2,7 @@
 
 import importlib
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from services.wiring import Services
 
 LOW_DISK_BYTES = 1024**3
+LOOK_S = 60.0
 GOLDEN_TEXTS = ("The invoice is due in thirty days.", "Payment must arrive within a month.", "Whales are mammals.")
 MARKS = {"ok": "✓", "note": "·", "failed": "✗"}
 
@@ -71,6 +73,8 @@ def _examine(session: Session) -> Iterator[Finding]:
         yield _attempt("embedder", lambda: _embedder(services))
         yield _attempt("exposure", lambda: _exposure(services))
         yield _engines(services.settings)
+        if services.settings.vllm_python or any(model.starts_vllm for model in services.settings.models):
+            yield _attempt("vllm", lambda: _vllm(services.settings))
 
 
 def _attempt(name: str, look: Callable[[], Finding]) -> Finding:
@@ -177,3 +181,12 @@ def _engines(settings: "Settings") -> Finding:
     if missing:
         return Finding("engines", "failed", f"{', '.join(missing)}: the package is not installed")
     return Finding("engines", "ok", ", ".join(["extractive", *hosted]))
+
+
+def _vllm(settings: "Settings") -> Finding:
+    from services.engines.vllm.launch import python_with_vllm
+
+    python = python_with_vllm(settings)
+    look = "import importlib.util, sys; sys.exit(importlib.util.find_spec('vllm') is None)"
+    found = subprocess.run([python, "-P", "-c", look], timeout=LOOK_S, check=False).returncode == 0  # noqa: S603
+    return Finding("vllm", "ok" if found else "failed", f"{python}" if found else f"{python} has no vLLM: make vllm")

@@ -48,7 +48,7 @@ def serve(session: Session, host: str | None, port: int | None, no_worker: bool)
     gc.freeze()
     click.echo(f"Serving {_url(settings.host, listening)} (documentation at {_url(settings.host, listening, '/docs')})")
     for model in settings.models:
-        if model.engine == "vllm" and model.base_url is None:
+        if model.starts_vllm:
             click.echo(f"The vLLM server of {model.id!r} starts when the model is first asked.")
     uvicorn.Server(config).run(sockets=[listening])
 

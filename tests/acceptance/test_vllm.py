@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 START_S = 600
 # vLLM's attention for the CPU knows no head smaller than 32.
 SHAPE: dict[str, Any] = {"hidden": 128, "max_position_embeddings": 4096}
-ARGS = ["--enforce-eager", "--structured-outputs-config", '{"disable_any_whitespace": true}']
+ARGS = ["--enforce-eager", "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
 HELLO: list[Any] = [{"role": "user", "content": "what is two and two?"}]
 GREEDY: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
 SETTINGS = """

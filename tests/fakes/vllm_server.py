@@ -146,6 +146,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def main(folder: Path, args: list[str]) -> None:
+    if "-c" in args:  # it is asked whether it has vLLM
+        return
     given = {name: os.environ[name] for name in os.environ if name.startswith(("VLLM_", "LOAM_", "GROQ_"))}
     _note(folder / "starts.jsonl", {"args": args, "pid": os.getpid(), "environment": given})
     if (folder / "broken").exists():

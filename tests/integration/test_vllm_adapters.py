@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,19 +178,13 @@ def running(fake: Path, base: Path) -> Iterator[str]:
         yield url
 
 
-class running_at:  # noqa: N801
-    def __init__(self, port: int, fake: Path, base: Path, **environment: str) -> None:
-        command = [fake / "python", "--port", str(port), "--served-model-name", "served", "--model", base]
-        allowed = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
-        self._process = subprocess.Popen(command, env={**os.environ, **(environment or allowed)})
-        self._url = f"http://127.0.0.1:{port}/v1"
-
-    def __enter__(self) -> str:
-        return self._url
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
+@contextmanager
+def running_at(port: int, fake: Path, base: Path, **environment: str) -> Iterator[str]:
+    command = [fake / "python", "--port", str(port), "--served-model-name", "served", "--model", base]
+    allowed = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"}
+    with subprocess.Popen(command, env={**os.environ, **(environment or allowed)}) as process:
+        yield f"http://127.0.0.1:{port}/v1"
+        process.kill()
 
 
 def attached(url: str) -> ModelSettings:

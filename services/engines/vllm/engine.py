@@ -129,8 +129,9 @@ class Vllm:
     async def _running(self) -> Running:
         """Wait for the server, for a while. Raises NotReady, and why it did not start."""
         future = self._server.running()
-        with anyio.move_on_after(self._asking.timeout_s):
-            await _done(future)
+        if not future.done():
+            with anyio.move_on_after(self._asking.timeout_s):
+                await _done(future)
         if not future.done():
             raise NotReady(
                 f"The vLLM server of {self._asking.served_name!r} is being started, which takes a minute or more: try "
@@ -172,8 +173,6 @@ async def _only(said: AsyncGenerator[dict[str, Any]]) -> dict[str, Any]:
 
 async def _done(future: "Future[Any]") -> None:
     """Wait until a future of another thread is settled; to leave before harms nobody."""
-    if future.done():
-        return
     loop, settled = asyncio.get_running_loop(), asyncio.Event()
 
     def tell(_: "Future[Any]") -> None:

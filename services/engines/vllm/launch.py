@@ -52,7 +52,7 @@ class Launch:
         return {**given, **({"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True"} if self.rank else {})}
 
 
-def python_with_vllm(model_id: str, settings: Settings) -> Path:
+def python_with_vllm(settings: Settings) -> Path:
     """Give the interpreter that has vLLM: the settings' own, or loam's. Raises BadRequest, which says what to do."""
     named = settings.vllm_python
     if named is not None and named.expanduser().is_file():
@@ -62,7 +62,7 @@ def python_with_vllm(model_id: str, settings: Settings) -> Path:
         return Path(sys.executable)
     missing = f"there is no {str(named)!r}" if named else "LOAM_VLLM_PYTHON is not set"
     raise BadRequest(
-        f"No vLLM is set up for the model {model_id!r}: {missing}. Run 'make vllm' and set LOAM_VLLM_PYTHON to the "
+        f"No vLLM is set up: {missing}. Run 'make vllm' and set LOAM_VLLM_PYTHON to the "
         "bin/python of what it makes, or give the model the base_url of a vLLM server that runs.",
         param="model",
         code="engine_not_configured",
@@ -79,7 +79,7 @@ def launch_of(model: ModelSettings, settings: Settings) -> Launch:
     from services.engines.local.weights import find_weights
     from services.models import directory_of
 
-    python = python_with_vllm(model.id, settings)
+    python = python_with_vllm(settings)
     folder = directory_of(model.source)
     base = Base(source=str(folder) if folder else model.source)
     weights = find_weights(WantedModel(id=model.id, base=base, dtype=model.dtype))

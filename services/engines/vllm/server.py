@@ -31,6 +31,7 @@ LOOK_S = 0.25
 HEALTH_S = 2.0
 ENDING_S = 1.0
 """How long it takes at most, once a server is silent, until it is seen that it has ended."""
+CLOSING_S = 15.0
 STEADY_S = 60.0
 """A server that has lived so long did not crash for what it was started with."""
 LONGEST_PAUSE_S = 60.0
@@ -97,7 +98,8 @@ class Supervised:
         with self._lock:
             thread = self._thread
         if thread is not None:
-            thread.join()
+            # Weights that are being fetched from a hub are not waited for.
+            thread.join(CLOSING_S)
 
     def _supervise(self) -> None:
         try:

@@ -60,7 +60,7 @@ class VllmServers:
         from services.engines.vllm.launch import launch_of, python_with_vllm
         from services.engines.vllm.server import Supervised
 
-        python_with_vllm(model.id, self._settings)
+        python_with_vllm(self._settings)
         log = self._settings.vllm_dir / f"{_NOT_IN_FILES.sub('-', model.id)}.log"
         return Supervised(model.id, lambda: launch_of(model, self._settings), log, start_s=self._settings.vllm_start_s)
 
