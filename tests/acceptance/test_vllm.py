@@ -6,6 +6,7 @@ It takes most of a minute until it is up, so that one is started for all, and st
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -25,6 +26,7 @@ from finetune.tokenizer import load_tokenizer
 from prompts.chat_format import render, template_of
 from services.engines.engine import ChatRequest
 from services.engines.local.passport import ModelMismatch
+from services.engines.parameters import VLLM, VLLM_TEXT
 from services.engines.pool import ClientPool
 from services.engines.vllm.engine import Vllm
 from services.engines.vllm.servers import VllmServers
@@ -168,6 +170,17 @@ def test_what_it_cannot_do_is_refused(client: OpenAI, changes: dict[str, Any], s
         client.chat.completions.create(model="tiny", messages=HELLO, **{**GREEDY, **changes})
 
 
+@pytest.mark.parametrize(
+    ("place", "names"), [("chat_completion", VLLM), ("completion", VLLM_TEXT)], ids=["chat", "completions"]
+)
+def test_every_parameter_that_is_passed_on_is_one_that_it_knows(place: str, names: frozenset[str]) -> None:
+    """It takes what it does not know without a word."""
+    [protocol] = real_vllm().parents[1].glob(f"lib/python*/site-packages/vllm/entrypoints/openai/{place}/protocol.py")
+    known = set(re.findall(r"^    (\w+): ", protocol.read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert names - known == set()
+
+
 @pytest.fixture(scope="module")
 def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """An adapter that was trained over the base in NF4."""
@@ -190,9 +203,7 @@ def other(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
 @asynccontextmanager
 async def attached(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[Tuned], Vllm]]:
     """Give engines over the server that loam has started, as one that runs already."""
-    [vllm] = [
-        one for one in processes_of(server) if "--served-model-name" in one.cmdline() and "-m" in one.cmdline()[:3]
-    ]
+    [vllm] = [one for one in processes_of(server) if one.cmdline()[3:4] == ["vllm.entrypoints.openai.api_server"]]
     port = vllm.cmdline()[vllm.cmdline().index("--port") + 1]
     monkeypatch.setenv("KEY_OF_THE_OTHER", vllm.environ()["VLLM_API_KEY"])
     model = ModelSettings(

@@ -28,9 +28,9 @@ from tests.benchmarks.bench_local import SHAPE, TOKENS_IN, TOKENS_OUT, WORDS
 from tests.benchmarks.bench_proxy import PATH, free_port, running, until_answering
 from tests.fakes.tiny_model import tiny_model
 
-ROUNDS = 6
+ROUNDS = 5
 CONCURRENT = 32
-ALONE = 12
+ALONE = 6
 VENV = Path(os.environ.get("VLLM_VENV", ".venv-vllm"))
 ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1"}
 

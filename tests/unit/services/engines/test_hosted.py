@@ -208,5 +208,6 @@ def test_a_proxy_is_the_environment_s_to_name(monkeypatch: pytest.MonkeyPatch) -
 
     assert proxy_for("https://api.groq.com/openai/v1") == "http://proxy:3128"
     assert proxy_for("https://llm.internal/v1") is None
-    assert proxy_for("http://localhost:8000/v1") is None
+    for own in ("http://localhost:8000/v1", "http://127.0.0.1:8000/v1", "http://[::1]:8000/v1"):
+        assert proxy_for(own) is None
     proxy_for.cache_clear()

@@ -126,3 +126,16 @@ def test_a_model_has_one_gate_and_made_up_names_share_theirs(router: Router) -> 
     assert router.resolve("default", "handbook").gate is gate
     assert router.resolve("default", "groq/a").gate is router.resolve("default", "groq/b").gate is not gate
     assert {one.model_id for one in router.gates()} == {"llama", "groq/*"}
+
+
+def test_a_vllm_that_runs_is_at_hand_and_one_that_is_not_set_up_is_refused(router: Router, database: Database) -> None:
+    with database.write() as session:
+        add_model(
+            session, "default", "theirs", engine="vllm", source="m", options={"base_url": "http://own/v1"}, taken=()
+        )
+        add_model(session, "default", "mine", engine="vllm", source="/models/m", options={}, taken=())
+
+    assert router.resolve("default", "theirs").engine.name == "vllm"
+    assert router.tokenizer_of("default", "theirs") is None
+    with pytest.raises(BadRequest, match="make vllm"):
+        router.resolve("default", "mine")
