@@ -192,7 +192,8 @@ class Supervised:
         looked.set_result(has_ended)
 
     def _give_up(self, error: ServiceError) -> None:
-        log.warning("vllm_given_up model=%s error=%s", self._model_id, error)
+        if not self._closing.is_set():
+            log.warning("vllm_given_up model=%s error=%s", self._model_id, error)
         with self._lock:
             self._thread = None
             self._given_up = time.monotonic() + ASK_AGAIN_S
