@@ -12,7 +12,6 @@ from finetune.errors import ModelUnavailable
 from finetune.model import Base
 from finetune.source import locate
 from services.errors import BadRequest, NotFound
-from services.models import directory_of
 from services.storage.tuned_models import find_tuned_model
 
 if TYPE_CHECKING:
@@ -62,11 +61,11 @@ def _check(services: "Services", project_id: str, model_id: str, manifest: Manif
 
 
 def _problem(base: "ModelSettings", manifest: Manifest) -> str | None:
-    """Say what keeps a model's weights from being those that an adapter was trained over; None for nothing."""
-    folder = directory_of(base.source) if base.base_url else _folder(base.source)
-    if folder is None:
-        return f"what {base.base_url!r} serves as {base.source!r} cannot be compared with that"
-    if base_hash(folder) != manifest.base_sha256:
+    """Say what keeps a model's weights from being those that an adapter was trained over; None for nothing.
+
+    What a server has that runs already is compared when it is asked: it says by itself where its weights lie.
+    """
+    if base.is_weights and base_hash(_folder(base.source)) != manifest.base_sha256:
         return f"the weights of {base.id!r} are others"
     return None
 

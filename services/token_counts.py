@@ -51,7 +51,7 @@ def count_input(
 def _rendered(source: str, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> int:
     """Count as a local model reads: through its chat template, up to where it would go on."""
     from prompts.chat_format import render, template_of
-    from services.engines.local.messages import plain_message
+    from services.engines.messages import plain_message
 
     plain = [plain_message(message, place) for place, message in enumerate(messages)]
     try:

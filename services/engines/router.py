@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from services.engines.local.wanted import WantedModel
     from services.engines.pool import ClientPool
     from services.engines.vllm.servers import VllmServers
+    from services.engines.vllm.tuned import Tuned
 
 Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "full", "reward"]
 """What a model is; the last three are the kinds of tuned models, of which an embedder is another."""
@@ -131,8 +132,7 @@ class Router:
             known = ServedModel(id=row.id, kind="model", engine=row.engine, created=row.created_at)
             listed.setdefault(row.id, known)
         for one in tuned:
-            over = self.declared(project_id, one.over) if one.over else None
-            listed.setdefault(one.id, _served_tuned(one, over))
+            listed.setdefault(one.id, _served_tuned(one, self._chosen_base(project_id, one)))
         return list(listed.values())
 
     def model(self, project_id: str, model_id: str) -> ServedModel:
@@ -193,15 +193,32 @@ class Router:
         does = {"reward": "scores answers", "embedder": "makes embeddings"}.get(tuned.kind)
         if does is not None:
             raise BadRequest(f"The model {tuned.id!r} {does}; it cannot chat.", param="model")
-        over = self.declared(project_id, tuned.over) if tuned.over else None
-        if tuned.over and over is None:
+        base = self._chosen_base(project_id, tuned)
+        if tuned.over and base is None:
             raise BadRequest(
                 f"The model {tuned.id!r} is served over {tuned.over!r}, which is not there any more: "
                 "'loam models serve' chooses another base for it.",
                 param="model",
                 code="model_not_available",
             )
-        return self._local(_wanted_tuned(tuned, over))
+        if base is not None and base.engine == "vllm":
+            return self._vllm_servers().engine(base, self._connections(), _tuned_over_vllm(tuned))
+        return self._local(_wanted_tuned(tuned, base))
+
+    def _chosen_base(self, project_id: str, tuned: TunedModelRow) -> ModelSettings | None:
+        """Give the declared model that a tuned one is served over; None for what it was trained over, served locally.
+
+        Where nothing was chosen, an adapter over the plain weights of a vLLM server goes onto that server.
+        """
+        if tuned.over:
+            return self.declared(project_id, tuned.over)
+        if tuned.kind != "adapter" or tuned.manifest["quantization"] != "none":
+            return None
+        root = tuned
+        while (parent := self._tuned(project_id, root.parent)) is not None:
+            root = parent
+        named = self.declared(project_id, root.parent)
+        return named if named is not None and named.starts_vllm else None
 
     def _quoting(self, project_id: str, model_id: str) -> Route:
         gate = self._gate(project_id, model_id)
@@ -235,13 +252,17 @@ class Router:
     def _new_hosted(self, model: ModelSettings) -> Engine:
         # Imported here, so that asking the extractive engine does not wait for an HTTP client to load.
         from services.engines.hosted import Hosted
-        from services.engines.pool import ClientPool
         from services.engines.upstreams import upstream_of
 
-        self._pool = self._pool or ClientPool()
         if model.engine == "vllm":
-            return self._vllm_servers().engine(model, self._pool)
-        return Hosted(upstream_of(model, self._settings), self._pool)
+            return self._vllm_servers().engine(model, self._connections())
+        return Hosted(upstream_of(model, self._settings), self._connections())
+
+    def _connections(self) -> "ClientPool":
+        from services.engines.pool import ClientPool
+
+        self._pool = self._pool or ClientPool()
+        return self._pool
 
     def _local(self, wanted: "WantedModel") -> Engine:
         # Imported here, so that listing models and asking the extractive engine wait for none of it.
@@ -285,6 +306,13 @@ def _wanted_tuned(row: TunedModelRow, over: ModelSettings | None) -> "WantedMode
     return replace(wanted, base=base.base, quantization=base.quantization, dtype=base.dtype)
 
 
-def _served_tuned(row: TunedModelRow, over: ModelSettings | None) -> ServedModel:
-    kind, engine = cast("Kind", row.kind), over.engine if over else "local"
+def _tuned_over_vllm(row: TunedModelRow) -> "Tuned":
+    from finetune.adapter import Manifest
+    from services.engines.vllm.tuned import Tuned
+
+    return Tuned(id=row.id, folder=Path(row.folder), manifest=Manifest(**row.manifest), forced=row.forced)
+
+
+def _served_tuned(row: TunedModelRow, base: ModelSettings | None) -> ServedModel:
+    kind, engine = cast("Kind", row.kind), base.engine if base else "local"
     return ServedModel(id=row.id, kind=kind, engine=engine, created=row.created_at, parent=row.parent, over=row.over)

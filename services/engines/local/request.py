@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from services.engines.engine import ChatRequest
-from services.engines.local.messages import plain_message
 from services.engines.local.schemas import read_format
 from services.engines.local.tools import read_tools
 from services.engines.local.wanted import Asked, Sampling
+from services.engines.messages import plain_message
 from services.engines.parameters import HARMLESS
 from services.errors import BadRequest
 

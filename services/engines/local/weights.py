@@ -1,5 +1,6 @@
 """Which weights a model needs in memory, so that those that are the same are loaded once."""
 
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,8 @@ from finetune.errors import ModelUnavailable, sentence_of
 from finetune.model import Base
 from finetune.source import locate
 from services.engines.local.wanted import WantedModel
+
+_IMPORTING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +60,9 @@ def _changed_ns(path: Path) -> int:
 
 @lru_cache(maxsize=64)
 def _own_dtype(folder: Path, _changed_ns: int) -> str:
-    from transformers import AutoConfig
+    # Of two threads that import it for the first time at once, one may find it half made.
+    with _IMPORTING:
+        from transformers import AutoConfig
 
     try:
         found = AutoConfig.from_pretrained(folder).get_text_config().dtype

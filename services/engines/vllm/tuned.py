@@ -16,8 +16,8 @@ from finetune.tokenizer import load_tokenizer
 from prompts.chat_format import render, template_of
 from prompts.errors import ChatFormatError
 from services.engines.engine import ChatRequest
-from services.engines.local.messages import plain_message
 from services.engines.local.passport import ModelMismatch, check_passport
+from services.engines.messages import plain_message
 from services.errors import BadRequest, NotReady
 
 if TYPE_CHECKING:
@@ -29,11 +29,15 @@ PROBE: Final = [{"role": "user", "content": " Ünï\u00e7ode,\ttabs \n\n and 012
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuned:
-    """A tuned model to serve over a base: its name, its folder with adapter and tokenizer, and its passport."""
+    """A tuned model to serve over a base: its name, its folder with adapter and tokenizer, and its passport.
+
+    One that is `forced` is served though it does not fit that.
+    """
 
     id: str
     folder: Path
     manifest: Manifest
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +89,10 @@ def checked(tuned: Tuned, base: Path) -> Speaker:
         tokenizer, of_base = load_tokenizer(str(tuned.folder)), load_tokenizer(str(base))
     except (OSError, FinetuneError) as exc:
         raise NotReady(str(exc), param="model", code="model_unavailable") from exc
-    check_passport(tuned.id, tuned.manifest, base_sha256=base_sha256, tokenizer=tokenizer)
+    check_passport(tuned.id, tuned.manifest, base_sha256=base_sha256, tokenizer=tokenizer, forced=tuned.forced)
     # Only its tokens count here: the template is always that of the tuned model.
     of_base.chat_template = tokenizer.chat_template
-    check_passport(tuned.id, tuned.manifest, base_sha256=base_sha256, tokenizer=of_base)
+    check_passport(tuned.id, tuned.manifest, base_sha256=base_sha256, tokenizer=of_base, forced=tuned.forced)
     return Speaker(tuned, tokenizer)
 
 

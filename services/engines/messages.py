@@ -25,7 +25,7 @@ def _text(message: Mapping[str, Any], place: int) -> str:
     for part in content or ():
         if part.get("type") not in ("text", "refusal"):
             raise BadRequest(
-                f"The local engine reads text only, not {part.get('type')!r}.",
+                f"Models here read text only, not {part.get('type')!r}.",
                 param=f"messages[{place}].content",
                 code="unsupported_content",
             )
