@@ -111,6 +111,7 @@ class _Client:
 
         self.engine: str | None = None
         self._model_id = model_id
+        self._router = services.router
         self._runner = asyncio.Runner()
         app = _Inside(create_app(services), project_id)
         self._client = httpx.AsyncClient(
@@ -125,6 +126,8 @@ class _Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._runner.run(self._client.aclose())
+        # Connections towards upstreams belong to their loop, which ends here.
+        self._runner.run(self._router.aclose())
         self._runner.close()
 
     def ask(self, body: dict[str, Any]) -> Mapping[str, Any]:

@@ -21,9 +21,11 @@ import pytest
 from openai import OpenAI
 
 from finetune.adapter import Manifest
+from finetune.parity.compare import Parity
 from finetune.run import tune
 from finetune.tokenizer import load_tokenizer
 from prompts.chat_format import render, template_of
+from services.chosen_base import choose_base
 from services.engines.engine import ChatRequest
 from services.engines.local.passport import ModelMismatch
 from services.engines.parameters import VLLM, VLLM_TEXT
@@ -31,7 +33,11 @@ from services.engines.pool import ClientPool
 from services.engines.vllm.engine import Vllm
 from services.engines.vllm.servers import VllmServers
 from services.engines.vllm.tuned import Tuned
+from services.parity import prove_again
 from services.settings import ModelSettings, Settings
+from services.storage.tables import DEFAULT_PROJECT
+from services.storage.tuned_models import put_tuned_model
+from services.wiring import Services, open_services
 from tests.acceptance.serving import Server, serving
 from tests.fakes.real_vllm import real_vllm
 from tests.fakes.tiny_adapter import tiny_adapter
@@ -186,14 +192,17 @@ def test_every_parameter_that_is_passed_on_is_one_that_it_knows(place: str, name
 @pytest.fixture(scope="module")
 def taught(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
     """An adapter that was trained over the base in NF4."""
-    folder = tmp_path_factory.mktemp("taught")
+    return tuned(base, tmp_path_factory.mktemp("taught"), "taught", quantization="nf4", n_epochs=20)
+
+
+def tuned(base: Path, folder: Path, name: str, **tuning: Any) -> Tuned:
     job = job_of(
-        folder / "job", base, write_chats(folder / "training.jsonl", times=4), quantization="nf4", n_epochs=20,
-        batch_size=4, learning_rate=5e-3, lora={"r": 16}, checkpoint_steps=100, job={"plan": plan_of(4, 1)},
+        folder / "job", base, write_chats(folder / "training.jsonl", times=4), batch_size=4, learning_rate=5e-3,
+        lora={"r": 16}, checkpoint_steps=100, job={"plan": plan_of(4, 1)}, **tuning,
     )  # fmt: skip
     outcome = tune(job, Told(), lambda: None)
     assert outcome.folder is not None
-    return Tuned(id="ft:tiny:default:taught:1", folder=outcome.folder, manifest=Manifest.read(outcome.folder))
+    return Tuned(id=f"ft:tiny:default:{name}:1", folder=outcome.folder, manifest=Manifest.read(outcome.folder))
 
 
 @pytest.fixture(scope="module")
@@ -205,21 +214,25 @@ def other(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
 @asynccontextmanager
 async def attached(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[Tuned], Vllm]]:
     """Give engines over the server that loam has started, as one that runs already."""
+    model = running_already(server, monkeypatch)
+    servers, pool = VllmServers(Settings(home=server.home)), ClientPool()
+    try:
+        yield lambda tuned: servers.engine(model, pool, tuned)
+    finally:
+        await pool.aclose()
+
+
+def running_already(server: Server, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
     [vllm] = [one for one in processes_of(server) if one.cmdline()[3:4] == ["vllm.entrypoints.openai.api_server"]]
     port = vllm.cmdline()[vllm.cmdline().index("--port") + 1]
     monkeypatch.setenv("KEY_OF_THE_OTHER", vllm.environ()["VLLM_API_KEY"])
-    model = ModelSettings(
+    return ModelSettings(
         id="theirs",
         engine="vllm",
         source="tiny",
         base_url=f"http://127.0.0.1:{port}/v1",
         api_key_env="KEY_OF_THE_OTHER",
     )
-    servers, pool = VllmServers(Settings(home=server.home)), ClientPool()
-    try:
-        yield lambda tuned: servers.engine(model, pool, tuned)
-    finally:
-        await pool.aclose()
 
 
 def test_adapters_trained_over_nf4_answer_beside_one_another(
@@ -240,6 +253,42 @@ def test_adapters_trained_over_nf4_answer_beside_one_another(
     tokenizer = load_tokenizer(str(taught.folder))
     trained_on = render(messages, [], template_of(tokenizer), tokenizer, prompt=True).token_ids
     assert all(completion["prompt_token_ids"] == trained_on for completion in answers)
+
+
+@pytest.fixture
+def beside(server: Server, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
+    """Another loam that attaches to the vLLM server."""
+    services = open_services(Settings(home=home, models=(running_already(server, monkeypatch),)))
+    yield services
+    services.close()
+
+
+def proved_over_vllm(services: Services, tuned: Tuned) -> Parity:
+    with services.database.write() as session:
+        put_tuned_model(session, DEFAULT_PROJECT, tuned.id, parent="tiny", folder=tuned.folder, manifest=tuned.manifest)
+    choose_base(services, DEFAULT_PROJECT, tuned.id, "theirs")
+    parity = prove_again(services, DEFAULT_PROJECT, tuned.id)
+    assert parity is not None
+    assert (parity.engine, parity.over, parity.identical) == ("vllm", "theirs", parity.sequences)
+    return parity
+
+
+def test_parity_holds_of_a_model_that_was_trained_over_what_is_served(
+    beside: Services, base: Path, tmp_path: Path
+) -> None:
+    parity = proved_over_vllm(beside, tuned(base, tmp_path, "plain", quantization="none", n_epochs=4))
+    assert parity.passed, parity.sentence()
+    assert parity.kl_per_token is not None
+    assert parity.kl_per_token < 1e-6
+
+
+def test_parity_tells_the_error_of_quantization_of_one_that_was_trained_over_nf4(
+    beside: Services, taught: Tuned
+) -> None:
+    parity = proved_over_vllm(beside, taught)
+    assert [reason.code for reason in parity.reasons] == ["quantization"]
+    assert parity.kl_per_token is not None
+    assert parity.kl_per_token > 1e-6
 
 
 def test_an_adapter_of_another_base_is_never_served(

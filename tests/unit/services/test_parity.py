@@ -59,6 +59,7 @@ class OneModel:
     """A router that knows one model, in one project."""
 
     def __init__(self, engine: Engine) -> None:
+        self.closed = False
         self._route = Route(model_id=MODEL, engine=engine, generative=True, gate=Gate(MODEL))
 
     def resolve(self, project_id: str, model_id: str) -> Route:
@@ -70,6 +71,9 @@ class OneModel:
 
     def is_at_hand(self, model_id: str) -> bool:
         return True
+
+    async def aclose(self) -> None:
+        self.closed = True
 
 
 @pytest.fixture
@@ -94,8 +98,10 @@ def with_engine(services: Services, engine: Engine) -> Services:
 
 def test_a_model_that_answers_as_it_was_trained_passes(guarded: Services, traces: Path) -> None:
     serving = Serving()
-    found = prove(with_engine(guarded, Engine(serving)), "theirs", MODEL, traces)
+    services = with_engine(guarded, Engine(serving))
+    found = prove(services, "theirs", MODEL, traces)
     assert found.passed, found.sentence()
+    assert services.__dict__["router"].closed
     assert (found.engine, found.sequences) == ("local", 1)
     assert [body["messages"] for body in serving.asked] == [TRACE.messages, TRACE.messages[:2]]
 
