@@ -9,7 +9,7 @@ import os
 import re
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +39,8 @@ from services.storage.tables import DEFAULT_PROJECT
 from services.storage.tuned_models import put_tuned_model
 from services.wiring import Services, open_services
 from tests.acceptance.serving import Server, serving
+from tests.contracts import test_engine as contract
+from tests.fakes.plain import Plain
 from tests.fakes.real_vllm import real_vllm
 from tests.fakes.tiny_adapter import tiny_adapter
 from tests.fakes.tuning_jobs import FACTS, Told, job_of, plan_of, teachable_model, write_chats
@@ -93,6 +95,63 @@ def processes_of(server: Server) -> list[psutil.Process]:
 
 def said(completion: Any) -> str:
     return completion.choices[0].message.content or ""
+
+
+def running(server: Server) -> list[psutil.Process]:
+    return [one for one in processes_of(server) if one.cmdline()[3:4] == ["vllm.entrypoints.openai.api_server"]]
+
+
+def running_already(server: Server, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
+    [vllm] = running(server)
+    port = vllm.cmdline()[vllm.cmdline().index("--port") + 1]
+    monkeypatch.setenv("KEY_OF_THE_OTHER", vllm.environ()["VLLM_API_KEY"])
+    return ModelSettings(
+        id="theirs",
+        engine="vllm",
+        source="tiny",
+        base_url=f"http://127.0.0.1:{port}/v1",
+        api_key_env="KEY_OF_THE_OTHER",
+    )
+
+
+class OverVllm:
+    """The engine over that server, with connections for one request at a time."""
+
+    def __init__(self, model: ModelSettings, home: Path) -> None:
+        self._servers = VllmServers(Settings(home=home))
+        self._model = model
+
+    async def chat(self, asked: ChatRequest) -> dict[str, Any]:
+        async with self._asking() as engine:
+            return await engine.chat(asked)
+
+    async def stream(self, asked: ChatRequest) -> AsyncGenerator[dict[str, Any]]:
+        async with self._asking() as engine:
+            async for chunk in engine.stream(asked):
+                yield chunk
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[Vllm]:
+        pool = ClientPool()
+        try:
+            yield self._servers.engine(self._model, pool)
+        finally:
+            await pool.aclose()
+
+
+@pytest.fixture
+def subject(client: OpenAI, server: Server, monkeypatch: pytest.MonkeyPatch) -> OverVllm:
+    """What the contract of all engines is held against."""
+    if not running(server):
+        client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY)
+    return OverVllm(running_already(server, monkeypatch), server.home)
+
+
+# The contract of all engines, of which the rest is held to with the SDK's own words below.
+test_a_client_that_goes_frees_its_slot = contract.test_a_client_that_goes_frees_its_slot
+test_json_mode_gives_an_object_or_says_that_it_was_cut = contract.test_json_mode_gives_an_object_or_says_that_it_was_cut
+test_stop_strings_never_leak = contract.test_stop_strings_never_leak
+test_usage_adds_up = contract.test_usage_adds_up
 
 
 def test_the_first_request_starts_it_and_it_reads_by_the_model_s_own_template(client: OpenAI, base: Path) -> None:
@@ -165,6 +224,17 @@ def test_raw_prompts_are_gone_on_from_as_text_and_as_tokens(client: OpenAI, base
     assert "".join(chunk.choices[0].text for chunk in streamed if chunk.choices) == tokens.choices[0].text
 
 
+def test_logprobs_are_those_of_a_forward_pass(subject: OverVllm, base: Path) -> None:
+    plain = Plain(base)
+    answer = contract.ask(subject, max_tokens=6, logprobs=True, top_logprobs=3, return_token_ids=True)
+    ids, content = answer["choices"][0]["token_ids"], answer["choices"][0]["logprobs"]["content"]
+    expected = plain.logprobs([*plain.prompt(), *ids])[len(plain.prompt()) - 1 : -1]
+    for token, said, row in zip(ids, content, expected, strict=True):
+        assert said["logprob"] == pytest.approx(float(row[token]), abs=1e-4)
+        found = [one["logprob"] for one in said["top_logprobs"]]
+        assert found == pytest.approx(row.topk(3).values.tolist(), abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -220,19 +290,6 @@ async def attached(server: Server, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
         yield lambda tuned: servers.engine(model, pool, tuned)
     finally:
         await pool.aclose()
-
-
-def running_already(server: Server, monkeypatch: pytest.MonkeyPatch) -> ModelSettings:
-    [vllm] = [one for one in processes_of(server) if one.cmdline()[3:4] == ["vllm.entrypoints.openai.api_server"]]
-    port = vllm.cmdline()[vllm.cmdline().index("--port") + 1]
-    monkeypatch.setenv("KEY_OF_THE_OTHER", vllm.environ()["VLLM_API_KEY"])
-    return ModelSettings(
-        id="theirs",
-        engine="vllm",
-        source="tiny",
-        base_url=f"http://127.0.0.1:{port}/v1",
-        api_key_env="KEY_OF_THE_OTHER",
-    )
 
 
 def test_adapters_trained_over_nf4_answer_beside_one_another(

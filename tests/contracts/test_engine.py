@@ -269,7 +269,7 @@ def test_a_call_is_made_and_its_result_is_taken(subject: Subject, choice: Any) -
 
 @pytest.mark.parametrize("held", [{}, {"response_format": {"type": "json_object"}}])
 def test_logprobs_are_those_of_a_forward_pass(subject: Subject, base: Path, held: dict[str, Any]) -> None:
-    """Also where an answer is held to a form they are the model's own, as in vLLM."""
+    """Also where an answer is held to a form they are the model's own."""
     plain = Plain(base)
     answer = ask(subject, max_tokens=6, logprobs=True, top_logprobs=3, return_token_ids=True, **held)
     ids, content = answer["choices"][0]["token_ids"], answer["choices"][0]["logprobs"]["content"]

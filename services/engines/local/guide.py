@@ -96,7 +96,7 @@ class Guides:
                 return known
         tokenizer = load_tokenizer(str(folder))
         if wanted.manifest is not None:
-            check_passport(wanted.id, wanted.manifest, base_sha256=None, tokenizer=tokenizer)
+            check_passport(wanted.id, wanted.manifest, base_sha256=None, tokenizer=tokenizer, forced=wanted.forced)
         known = _Known(tokenizer)
         with self._lock:
             self._known[key] = known
