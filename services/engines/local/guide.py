@@ -87,16 +87,17 @@ class Guides:
 
     def _of(self, wanted: WantedModel, folder: Path) -> "_Known":
         key: Hashable = (folder, max(path.stat().st_mtime_ns for path in folder.iterdir()))
-        if wanted.manifest is not None:
+        manifest = None if wanted.forced else wanted.manifest
+        if manifest is not None:
             # Many tuned models have the tokenizer of their base.
-            key = (wanted.manifest.tokenizer_sha256, wanted.manifest.template_sha256)
+            key = (manifest.tokenizer_sha256, manifest.template_sha256)
         with self._lock:
             if (known := self._known.get(key)) is not None:
                 self._known.move_to_end(key)
                 return known
         tokenizer = load_tokenizer(str(folder))
-        if wanted.manifest is not None:
-            check_passport(wanted.id, wanted.manifest, base_sha256=None, tokenizer=tokenizer, forced=wanted.forced)
+        if manifest is not None:
+            check_passport(wanted.id, manifest, base_sha256=None, tokenizer=tokenizer)
         known = _Known(tokenizer)
         with self._lock:
             self._known[key] = known
