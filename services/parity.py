@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT_S = 600.0
 """How long one answer may take: the first one waits for the model to be loaded."""
 
+ASK_AGAIN_S = 1.0
+ON_ITS_WAY = ("engine_starting", "circuit_open")
+"""What a model says whose server is started by the first question, or was left alone for a while for being so late."""
+
 CHAT = "/v1/chat/completions"
 
 
@@ -138,10 +142,14 @@ class _Client:
             raise NotAnswered(f"There was no answer within {ANSWER_TIMEOUT_S:.0f} s.") from exc
 
     async def _post(self, body: dict[str, Any]) -> Mapping[str, Any]:
-        response = await self._client.post(CHAT, json={**body, "model": self._model_id})
-        answer: dict[str, Any] = response.json()
-        if response.is_error:
-            raise NotAnswered(answer["error"]["message"])
+        while True:
+            response = await self._client.post(CHAT, json={**body, "model": self._model_id})
+            answer: dict[str, Any] = response.json()
+            if not response.is_error:
+                break
+            if answer["error"]["code"] not in ON_ITS_WAY:
+                raise NotAnswered(answer["error"]["message"])
+            await asyncio.sleep(ASK_AGAIN_S)
         self.engine = answer.get("loam", {}).get("engine")
         return answer
 

@@ -11,9 +11,11 @@ import pytest
 from finetune.parity.trace import write_traces
 from services import parity
 from services.api.app import create_app
+from services.engines.breaker import Breaker
 from services.engines.engine import ChatRequest
 from services.engines.gate import Gate
 from services.engines.router import Route
+from services.errors import NotReady
 from services.parity import prove
 from services.settings import Settings
 from services.storage.keys import any_live_key
@@ -55,12 +57,27 @@ class Engine:
         raise NotImplementedError
 
 
+class Starting(Engine):
+    """Refuses so many times first."""
+
+    def __init__(self, serving: Serving, *, refusals: int) -> None:
+        super().__init__(serving)
+        self.refusals = refusals
+
+    async def chat(self, request: ChatRequest) -> dict[str, Any]:
+        if self.refusals:
+            self.refusals -= 1
+            raise NotReady("It is still starting.", code="engine_starting")
+        return await super().chat(request)
+
+
 class OneModel:
     """A router that knows one model, in one project."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, open_s: float) -> None:
         self.closed = False
-        self._route = Route(model_id=MODEL, engine=engine, generative=True, gate=Gate(MODEL))
+        gate = Gate(MODEL, breaker=Breaker(failures=5, open_s=open_s))
+        self._route = Route(model_id=MODEL, engine=engine, generative=True, gate=gate)
 
     def resolve(self, project_id: str, model_id: str) -> Route:
         assert (project_id, model_id) == ("theirs", MODEL)
@@ -91,8 +108,8 @@ def traces(tmp_path: Path) -> Path:
     return tmp_path / "parity.jsonl"
 
 
-def with_engine(services: Services, engine: Engine) -> Services:
-    services.__dict__["router"] = OneModel(engine)
+def with_engine(services: Services, engine: Engine, *, open_s: float = 30.0) -> Services:
+    services.__dict__["router"] = OneModel(engine, open_s=open_s)
     return services
 
 
@@ -134,6 +151,16 @@ def test_a_model_that_is_not_there_is_a_reason_not_an_error(services: Services, 
 def test_an_engine_that_knows_none_of_it_is_a_reason(services: Services, traces: Path) -> None:
     found = prove(services, "default", "extractive", traces)
     assert "does not support 'return_token_ids'" in found.reasons[0].text
+
+
+def test_an_engine_that_is_still_starting_is_asked_again(
+    guarded: Services, traces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "ASK_AGAIN_S", 0.0)
+    engine = Starting(Serving(), refusals=7)  # so many that its circuit opens as well
+    found = prove(with_engine(guarded, engine, open_s=0.1), "theirs", MODEL, traces)
+    assert found.passed, found.sentence()
+    assert engine.refusals == 0
 
 
 def test_an_answer_that_never_comes_is_given_up(
