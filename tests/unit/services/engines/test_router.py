@@ -1,3 +1,6 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 from pydantic import SecretStr
 
@@ -11,7 +14,9 @@ from services.errors import BadRequest, NotFound
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
 from services.storage.models import add_model, remove_model
+from services.storage.tuned_models import put_tuned_model
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.tuned import MANIFEST
 
 DECLARED = ModelSettings(id="llama", engine="groq", source="llama-3.3-70b-versatile")
 ADDED = {"engine": "openai", "source": "own-model", "options": {"base_url": "http://own/v1"}}
@@ -139,3 +144,29 @@ def test_a_vllm_that_runs_is_at_hand_and_one_that_is_not_set_up_is_refused(route
     assert router.tokenizer_of("default", "theirs") is None
     with pytest.raises(BadRequest, match="make vllm"):
         router.resolve("default", "mine")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "parent", "engine"),
+    [
+        ({}, "fast", "vllm"),
+        ({}, "ft:fast:default::0", "vllm"),
+        ({"quantization": "nf4"}, "fast", "local"),
+        ({"kind": "full"}, "fast", "local"),
+        ({}, "remote", "local"),
+        ({}, "a/hub-id", "local"),
+    ],
+)
+def test_a_tuned_model_is_served_where_its_base_is_closest(
+    router: Router, database: Database, manifest: dict[str, str], parent: str, engine: str
+) -> None:
+    with database.write() as session:
+        add_model(session, "default", "fast", engine="vllm", source="/models/m", options={}, taken=())
+        options = {"base_url": "http://own/v1"}
+        add_model(session, "default", "remote", engine="vllm", source="m", options=options, taken=())
+        first = replace(MANIFEST, quantization="none")
+        put_tuned_model(session, "default", "ft:fast:default::0", parent="fast", folder=Path("/a"), manifest=first)
+        made = replace(MANIFEST, **manifest)
+        put_tuned_model(session, "default", "ft:fast:default::1", parent=parent, folder=Path("/b"), manifest=made)
+
+    assert router.model("default", "ft:fast:default::1").engine == engine
