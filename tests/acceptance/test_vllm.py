@@ -48,8 +48,6 @@ from tests.fakes.tuning_jobs import FACTS, Told, job_of, plan_of, teachable_mode
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 START_S = 600
-ENGINE = "VLLM::EngineCore"
-"""What vLLM calls the process that writes, behind the one that is asked."""
 # vLLM's attention for the CPU knows no head smaller than 32.
 SHAPE: dict[str, Any] = {"hidden": 128, "max_position_embeddings": 4096}
 ARGS = ["--enforce-eager", "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
@@ -368,12 +366,18 @@ def test_killed_in_mid_stream_it_fails_at_once_and_comes_back(client: OpenAI, se
         model="tiny", messages=HELLO, stream=True, max_tokens=4000, extra_body={"ignore_eos": True}
     )
     next(iter(stream))
-    for process in old:
-        if ENGINE in (process.name(), *process.cmdline()):
-            process.kill()
+    [asked] = running(server)
+    # Behind the process that is asked is the one that writes.
+    behind = asked.children(recursive=True)
+    assert behind
+    for process in behind:
+        process.kill()
+    psutil.wait_procs(behind, 10)
+    heard = []
     with pytest.raises(openai.APIError, match="vllm"):
-        for _ in stream:
-            pass
+        for chunk in stream:
+            heard.append(chunk)
+        pytest.fail(f"It ended as if nothing had been: {len(heard)} chunks, the last {heard[-1:]}.")
 
     assert said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY)) == before
     assert not [process for process in old if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
