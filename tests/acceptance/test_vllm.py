@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(900)]
 
 START_S = 600
 # vLLM's attention for the CPU knows no head smaller than 32.
-SHAPE: dict[str, Any] = {"hidden": 128, "max_position_embeddings": 4096}
+SHAPE: dict[str, Any] = {"hidden": 128, "max_position_embeddings": 65536}
 ARGS = ["--enforce-eager", "--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}']
 HELLO: list[Any] = [{"role": "user", "content": "what is two and two?"}]
 GREEDY: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
@@ -236,7 +236,7 @@ def test_logprobs_are_those_of_a_forward_pass(subject: OverVllm, base: Path) -> 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"max_tokens": 5000}, "4096"),
+        ({"max_tokens": 70_000}, "65536"),
         ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "--tool-call-parser"),
         ({"extra_body": {"best_of": 2}}, "best_of"),
     ],
@@ -363,7 +363,7 @@ def test_killed_in_mid_stream_it_fails_at_once_and_comes_back(client: OpenAI, se
     before = said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY))
     old = processes_of(server)
     stream = client.chat.completions.create(
-        model="tiny", messages=HELLO, stream=True, max_tokens=4000, extra_body={"ignore_eos": True}
+        model="tiny", messages=HELLO, stream=True, max_tokens=60_000, extra_body={"ignore_eos": True}
     )
     next(iter(stream))
     [asked] = running(server)
