@@ -2,8 +2,8 @@
 
 Nothing here is a truth: a folder that is missing, damaged or behind is caught up or made again from
 the source, and the only sign of it is a line in the log. Chunks never change, so comparing ids is
-enough. The text index on disk is shared by all processes; each holds the vectors in memory and
-starts from a snapshot, so that a start costs what is new and not what is there.
+enough. Both indexes lie on disk and are shared by all processes. What is new is appended, never is the whole
+written again, so that a start and a change cost what is new and not what is there.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from rag.lexical import TextIndex, TextScores
@@ -24,11 +24,10 @@ from rag.types import ChunkId
 from rag.vectors import VectorIndex
 
 # Raise it when what is stored or how text is analysed changes: old files are then left alone.
-FORMAT = 1
+FORMAT = 2
 ADD_ROWS = 1024
-# A snapshot is written when catching up without it would read this many chunks, or this share.
-SNAPSHOT_ROWS = 256
-SNAPSHOT_SHARE = 0.1
+# With less than this free, what cannot be written is taken to be whole: the disk is full, not damaged.
+ROOM_BYTES = 64 * 2**20
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +47,24 @@ class StoreIndex:
         self._revision: int | None = None
         self._text: TextIndex | None = None
         self._vectors: VectorIndex | None = None
-        self._saved = np.empty(0, dtype=np.int64)
 
     def sync(self, source: ChunkSource) -> None:
         """Bring both indexes to what the source holds now; nearly free when nothing has changed."""
-        if source.revision() == self._revision:
+        if self._is_current(source.revision()):
             return
         with self._syncing:
             # Read before the ids: a change between the two makes the next call sync again.
             revision = source.revision()
-            if revision != self._revision:
+            if not self._is_current(revision):
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._sync_vectors(source)
-                self._sync_text(source)
-                self._revision = revision
+                both_whole = self._sync_vectors(source) and self._sync_text(source)
+                # What could not be written is searched as it is, and tried again with the next call.
+                self._revision = revision if both_whole else None
+
+    def maintain(self) -> None:
+        """Have the vectors' lists made where their number asks for it, in a process beside this one."""
+        if self._vectors is not None:
+            self._vectors.maintain()
 
     def search_vectors(
         self, query: Vectors, limit: int, within: NDArray[np.int64] | None = None
@@ -75,48 +78,45 @@ class StoreIndex:
         assert self._text is not None, "sync comes first"
         return self._text.search(query, limit, within)
 
-    def _sync_vectors(self, source: ChunkSource) -> None:
-        vectors = self._vectors or self._load_vectors()
+    def _is_current(self, revision: int) -> bool:
+        return revision == self._revision and self._vectors is not None and not self._vectors.stale()
+
+    def _sync_vectors(self, source: ChunkSource) -> bool:
+        if self._vectors is None:
+            # Under the lock, or two processes would begin the same epoch.
+            with self._file_lock():
+                self._vectors = VectorIndex(self._folder / "vectors", self._dimensions)
+        else:
+            self._vectors.refresh()
+        if not np.array_equal(self._vectors.ids, source.chunk_ids()):
+            try:
+                with self._file_lock():
+                    self._update_vectors(self._vectors, source)
+            except OSError as exc:
+                log.warning("vector_log_not_written path=%s reason=%r", self._folder, exc)
+                return False
+        return True
+
+    def _update_vectors(self, vectors: VectorIndex, source: ChunkSource) -> None:
+        vectors.refresh()
+        # Read under the lock: no earlier writer has seen more of the source than this.
         live = source.chunk_ids()
         vectors.remove(np.setdiff1d(vectors.ids, live, assume_unique=True))
         for rows in _batches(source.rows(np.setdiff1d(live, vectors.ids, assume_unique=True))):
             vectors.add([row.chunk_id for row in rows], [row.vectors for row in rows])
-        self._vectors = vectors
-        unsaved = len(np.setxor1d(vectors.ids, self._saved, assume_unique=True))
-        if unsaved >= max(SNAPSHOT_ROWS, SNAPSHOT_SHARE * len(vectors.ids)):
-            self._save_vectors(vectors)
 
-    def _load_vectors(self) -> VectorIndex:
-        try:
-            vectors = VectorIndex.load(self._snapshot, self._dimensions)
-        except FileNotFoundError:
-            return VectorIndex(self._dimensions)
-        except (ValueError, RuntimeError, OSError) as exc:
-            log.warning("vector_snapshot_unusable path=%s reason=%r", self._snapshot, exc)
-            self._snapshot.unlink(missing_ok=True)
-            return VectorIndex(self._dimensions)
-        self._saved = vectors.ids
-        return vectors
-
-    def _save_vectors(self, vectors: VectorIndex) -> None:
-        try:
-            with self._file_lock(timeout_s=0):
-                vectors.save(self._snapshot)
-        except Timeout:
-            return  # Another process is writing; the next sync tries again.
-        except OSError as exc:
-            log.warning("vector_snapshot_not_saved path=%s reason=%r", self._snapshot, exc)
-            return
-        self._saved = vectors.ids
-
-    def _sync_text(self, source: ChunkSource) -> None:
+    def _sync_text(self, source: ChunkSource) -> bool:
         try:
             self._text = self._reopened_text()
             if not np.array_equal(self._text.ids, source.chunk_ids()):
                 self._update_text(self._text, source)
         except (ValueError, OSError) as exc:
+            if self._text is not None and shutil.disk_usage(self._folder).free < ROOM_BYTES:
+                log.warning("text_index_not_written path=%s reason=%r", self._text_folder, exc)
+                return False
             log.warning("text_index_rebuilt path=%s reason=%r", self._text_folder, exc)
             self._text = self._rebuilt_text(source)
+        return True
 
     def _reopened_text(self) -> TextIndex:
         if self._text is not None:
@@ -143,12 +143,8 @@ class StoreIndex:
         self._update_text(text, source)
         return text
 
-    def _file_lock(self, timeout_s: float = -1) -> FileLock:
-        return FileLock(self._folder / "lock", timeout=timeout_s)
-
-    @property
-    def _snapshot(self) -> Path:
-        return self._folder / "vectors.faiss"
+    def _file_lock(self) -> FileLock:
+        return FileLock(self._folder / "lock")
 
     @property
     def _text_folder(self) -> Path:

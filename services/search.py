@@ -57,7 +57,9 @@ class Searching:
             source = SqlChunkSource(self._database, store_id, made_with=store.embedder)
             index = self._index(store_id, embedder)
             try:
-                return retrieve(query, index=index, source=source, embedder=embedder, options=options)
+                hits = retrieve(query, index=index, source=source, embedder=embedder, options=options)
+                index.maintain()
+                return hits
             except StoreMoved:
                 self._drop(store_id)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag.index import SNAPSHOT_ROWS, StoreIndex
+from rag.index import StoreIndex
 from tests.fakes.chunk_source import MemorySource
 
 DIMENSIONS = 8
-CHUNKS = 2 * SNAPSHOT_ROWS
+CHUNKS = 512
 
 
 def filled(chunks: int = CHUNKS) -> MemorySource:
@@ -63,7 +63,9 @@ def scramble(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, truncate, scramble], ids=["missing", "truncated", "scrambled"])
-@pytest.mark.parametrize("pattern", ["vectors.faiss", "text/meta.json", "text/*.idx", "text/*.term", "text/*.pos"])
+@pytest.mark.parametrize(
+    "pattern", ["vectors/*/rows", "vectors/*/log", "text/meta.json", "text/*.idx", "text/*.term", "text/*.pos"]
+)
 def test_damaged_files_are_made_again(
     folder: Path, source: MemorySource, pattern: str, damage: Callable[[Path], None]
 ) -> None:
@@ -74,12 +76,12 @@ def test_damaged_files_are_made_again(
 
 
 def test_damage_is_logged(folder: Path, source: MemorySource, caplog: pytest.LogCaptureFixture) -> None:
-    truncate(next(folder.glob("*/vectors.faiss")))
+    truncate(next(folder.glob("*/vectors/*/rows")))
     truncate(next(folder.glob("*/text/meta.json")))
-    with caplog.at_level(logging.WARNING, logger="rag.index"):
+    with caplog.at_level(logging.WARNING, logger="rag"):
         opened(folder).sync(source)
     assert [record.message.split()[0] for record in caplog.records] == [
-        "vector_snapshot_unusable",
+        "vector_log_damaged",
         "text_index_rebuilt",
     ]
 
@@ -93,7 +95,7 @@ def test_a_folder_deleted_under_a_running_process_is_made_again(folder: Path, so
     assert_finds_everything(index, source)
 
 
-def test_a_start_from_a_snapshot_reads_only_what_is_new(folder: Path, source: MemorySource) -> None:
+def test_a_start_reads_only_what_is_new(folder: Path, source: MemorySource) -> None:
     source.add(9999, "common zebra", vector(9999))
     source.remove(1)
     source.rows_read = 0
@@ -103,7 +105,7 @@ def test_a_start_from_a_snapshot_reads_only_what_is_new(folder: Path, source: Me
     assert_finds_everything(index, source)
 
 
-def test_two_processes_share_the_text_index(folder: Path, source: MemorySource) -> None:
+def test_two_processes_share_both_indexes(folder: Path, source: MemorySource) -> None:
     first, second = opened(folder), opened(folder)
     first.sync(source)
     second.sync(source)
@@ -111,8 +113,30 @@ def test_two_processes_share_the_text_index(folder: Path, source: MemorySource) 
     first.sync(source)
     source.rows_read = 0
     second.sync(source)
-    assert source.rows_read == 1  # the vectors; the text was there
+    assert source.rows_read == 0
     assert_finds_everything(second, source)
+
+
+def test_on_a_full_disk_it_finds_what_it_had_and_the_rest_once_there_is_room(
+    folder: Path, source: MemorySource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = opened(folder)
+    index.sync(source)
+    source.add(9999, "common zebra", vector(9999))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("rag.vectors.log.VectorLog.add", full)
+        patched.setattr("rag.lexical.TextIndex.update", full)
+        patched.setattr("rag.index.ROOM_BYTES", 2**62)
+        index.sync(source)
+        assert 9999 not in index.search_vectors(vector(9999), CHUNKS * 2)
+        assert list(index.search_text("word3", 1).scores) == [3]
+    assert caplog.records[0].message.startswith("vector_log_not_written")
+    index.sync(source)
+    assert_finds_everything(index, source)
 
 
 WRITER = """
