@@ -21,8 +21,11 @@ def load_embedder(settings: Settings) -> "Embedder":
 def open_tuned(settings: Settings, folder: Path, name: str) -> "Embedder":
     """Give the tuned embedder in a folder, under its model's name. Raises EmbedderUnavailable."""
     from rag.embed import open_embedder
+    from rag.embed_shared import SharedEmbedder
 
-    return open_embedder(str(folder), cache_dir=settings.cache, threads=settings.embedder_threads, name=name)
+    return SharedEmbedder(
+        open_embedder(str(folder), cache_dir=settings.cache, threads=settings.embedder_threads, name=name)
+    )
 
 
 def begin_loading(settings: Settings) -> Callable[[], "Embedder"]:
