@@ -26,13 +26,17 @@ def walk(paths: Sequence[Path]) -> Iterator[FoundFile]:
     """
     seen: set[Path] = set()
     for path in paths:
-        # Not resolved: a link that is named keeps its own name and place.
-        absolute = Path(os.path.abspath(path))  # noqa: PTH100
-        found = _in_folder(absolute, absolute) if absolute.is_dir() else iter([_file(absolute, absolute.name)])
+        root = absolute(path)
+        found = _in_folder(root, root) if root.is_dir() else iter([_file(root, root.name)])
         for file in found:
             if file.path not in seen:
                 seen.add(file.path)
                 yield file
+
+
+def absolute(path: Path) -> Path:
+    """Give a path from the root, not resolved: a link that is named keeps its own name and place."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def printable(name: str | Path) -> str:

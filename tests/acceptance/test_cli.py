@@ -224,3 +224,36 @@ def test_a_worker_asked_to_end_ends_in_order(shell: Shell) -> None:
             assert worker.wait(30) == 0
         finally:
             worker.kill()
+
+
+def test_ingest_prunes_what_has_gone_only_when_it_is_told_to(shell: Shell, folder: Path) -> None:
+    (folder / "parking.md").write_text("Parking is free of charge.")
+    shell.run("ingest", folder, "--store", "handbook")
+    (folder / "parking.md").unlink()
+    assert "removed" not in shell.json("ingest", folder, "--store", "handbook")["files"]
+    assert shell.json("ingest", folder, "--store", "handbook", "--prune")["files"]["removed"] == 1
+
+
+def test_ingest_follows_a_folder_until_it_is_interrupted(shell: Shell, folder: Path) -> None:
+    command = [str(LOAM), "ingest", str(folder), "--store", "handbook", "--watch"]
+    with subprocess.Popen(
+        command, env=shell.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert "1 new" in process.stdout.readline()
+            while "Watching" not in process.stderr.readline():
+                pass
+            (folder / "parking.md").write_text("Parking is free of charge.")
+            assert "1 new" in process.stdout.readline()
+            (folder / "parking.md").rename(folder / "cars.md")
+            assert "1 new, 0 unchanged, 0 replaced, 0 failed, 1 removed" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(30) == 0
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+    hits = shell.json("search", "parking charge", "--store", "handbook")
+    assert "cars.md" in json.dumps(hits)
+    assert "parking.md" not in json.dumps(hits)
