@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ QUESTION_WORDS = "what which who whom whose when where why how did does do has h
 # Scripts written without spaces between words: kana, Han, Hangul, Thai.
 UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 BM25_K1 = 1.2
+NEWEST = 64
+# How many times deeper than it should take a filter's hits are looked for among all.
+DEEPER = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class TextIndex:
         self._index = tantivy.Index(_schema(), str(folder), reuse=True)
         self._analyzer = _analyzer()
         self._index.register_tokenizer("loam", self._analyzer)
+        self._ids = np.empty(0, dtype=np.int64)
         self.reload()
 
     def reload(self) -> None:
@@ -54,8 +59,9 @@ class TextIndex:
         searcher = self._index.searcher()
         # A lost file of postings shows only when a term is looked up.
         searcher.doc_freq("terms", "")
-        everything = searcher.search(Query.all_query(), max(1, searcher.num_docs), count=False).hits
-        self._ids = np.sort(np.array(_chunk_ids(searcher, everything), dtype=np.int64))
+        ids = np.concatenate([self._ids, _ids_after(searcher, self._ids[-1])]) if len(self._ids) else self._ids
+        # With as many as there are, none has gone: all that have come are above those that were known.
+        self._ids = ids if len(ids) == searcher.num_docs else _all_ids(searcher)
         self._searcher = searcher
 
     @property
@@ -67,6 +73,7 @@ class TextIndex:
         """Commit additions and removals as one change. Adding a chunk again replaces it."""
         # One thread: a second one would only cut the commit into more segments.
         writer = self._index.writer(WRITER_HEAP_BYTES, 1)
+        kept = np.setdiff1d(self._ids, remove, assume_unique=True)
         for chunk_id in remove.tolist():
             writer.delete_documents_by_term("chunk_id", chunk_id)
         for row in add:
@@ -75,6 +82,7 @@ class TextIndex:
         writer.commit()
         # A writer dropped earlier abandons its merges, and segments would pile up.
         writer.wait_merging_threads()
+        self._ids = kept
         self.reload()
 
     def search(self, query: str, limit: int, within: NDArray[np.int64] | None = None) -> TextScores:
@@ -83,9 +91,29 @@ class TextIndex:
         terms = list(dict.fromkeys(self._analyzer.analyze(_bigrams(query))))[:MAX_QUERY_TERMS]
         if not terms or limit < 1 or (within is not None and not len(within)):
             return TextScores({}, 0.0)
-        hits = searcher.search(self._query(terms, within), limit, count=False).hits
-        ids = _chunk_ids(searcher, hits)
-        return TextScores({id_: score for id_, (score, _) in zip(ids, hits, strict=True)}, _ceiling(searcher, terms))
+        scores = self._scores(searcher, terms, limit, within)
+        return TextScores(dict(islice(scores.items(), limit)), _ceiling(searcher, terms))
+
+    def _scores(
+        self, searcher: Any, terms: list[str], limit: int, within: NDArray[np.int64] | None
+    ) -> dict[ChunkId, float]:
+        """Give the best `limit` chunks and perhaps more.
+
+        The engine is given a filter that keeps few. One that keeps many would be a long list to it: then the best of
+        all are gone through, as far down as it takes to find enough, unless that is too far.
+        """
+        if within is None:
+            return _found(searcher, self._query(terms, None), limit)
+        depth = 2 * limit * max(1, searcher.num_docs // len(within))
+        deepest = DEEPER * depth
+        while len(within) > depth <= deepest:
+            found = _found(searcher, self._query(terms, None), depth)
+            ids = np.fromiter(found, dtype=np.int64, count=len(found))
+            wanted = ids[np.isin(ids, within)].tolist()
+            if len(wanted) >= limit or len(found) < depth:
+                return {id_: found[id_] for id_ in wanted}
+            depth *= 4
+        return _found(searcher, self._query(terms, within), limit)
 
     def _query(self, terms: list[str], within: NDArray[np.int64] | None) -> Any:
         schema = self._index.schema
@@ -141,9 +169,24 @@ def _pairs(run: str) -> str:
     return " ".join(run[start : start + 2] for start in range(max(1, len(run) - 1)))
 
 
-def _chunk_ids(searcher: Any, hits: Any) -> list[ChunkId]:
+def _found(searcher: Any, query: Any, limit: int) -> dict[ChunkId, float]:
+    hits = searcher.search(query, limit, count=False).hits
     ids: list[ChunkId] = searcher.fast_field_values("chunk_id", [address for _, address in hits])
-    return ids
+    return {id_: score for id_, (score, _) in zip(ids, hits, strict=True)}
+
+
+def _all_ids(searcher: Any) -> NDArray[np.int64]:
+    return np.sort(np.fromiter(_found(searcher, Query.all_query(), max(1, searcher.num_docs)), dtype=np.int64))
+
+
+def _ids_after(searcher: Any, last: int) -> NDArray[np.int64]:
+    """Give the ids above one, ascending, at a cost that grows with how many there are."""
+    limit = NEWEST
+    while True:
+        hits = searcher.search(Query.all_query(), limit, count=False, order_by_field="chunk_id").hits
+        if len(hits) < limit or hits[-1][0] <= last:
+            return np.array(sorted(id_ for id_, _ in hits if id_ > last), dtype=np.int64)
+        limit *= 8
 
 
 def _ceiling(searcher: Any, terms: list[str]) -> float:

@@ -110,3 +110,47 @@ def test_another_index_on_the_same_folder_sees_a_commit_after_reload(index: Text
     assert found(other, "zebra") == []
     other.reload()
     assert found(other, "zebra") == [9]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> TextIndex:
+    """Two thousand chunks with words of which some are rare; the odd ones alone say `odd`."""
+    random = np.random.default_rng(0)
+    index = TextIndex(tmp_path_factory.mktemp("large"))
+    texts = (" ".join(f"w{number}" for number in random.zipf(1.5, 12) % 500) for _ in range(2000))
+    rows = [row(id_, f"{text} odd" if id_ % 2 else text) for id_, text in enumerate(texts)]
+    index.update(add=rows, remove=NOTHING)
+    return index
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
+def test_a_filter_gives_the_best_of_what_it_keeps(large: TextIndex, share: float) -> None:
+    within = np.sort(np.random.default_rng(1).choice(2000, round(2000 * share), replace=False))
+    everything = large.search("w1 w7 w30", 2000).scores
+    expected = {id_: score for id_, score in everything.items() if id_ in set(within.tolist())}
+    found = large.search("w1 w7 w30", 10, within).scores
+    assert len(found) == min(10, len(expected))
+    assert sorted(found.values()) == pytest.approx(sorted(expected.values())[-10:])
+    assert all(expected[id_] == pytest.approx(score) for id_, score in found.items())
+
+
+def test_a_filter_that_keeps_many_but_none_of_the_best_finds_them(large: TextIndex) -> None:
+    even = np.arange(0, 2000, 2)
+    expected = [id_ for id_ in large.search("odd w1", 2000).scores if id_ % 2 == 0]
+    assert expected
+    assert len(large.search("odd w1", 10, even).scores) == min(10, len(expected))
+
+
+def test_ids_follow_what_another_commits(tmp_path: Path) -> None:
+    index = TextIndex(tmp_path)
+    index.update(add=[row(id_, "cat") for id_ in range(1, 200)], remove=NOTHING)
+    other = TextIndex(tmp_path)
+    index.update(add=[row(id_, "cat") for id_ in range(200, 400)], remove=NOTHING)
+    other.reload()
+    assert other.ids.tolist() == list(range(1, 400))
+    index.update(add=[row(400, "cat")], remove=np.array([5, 399]))
+    other.reload()
+    assert other.ids.tolist() == index.ids.tolist() == [*range(1, 5), *range(6, 399), 400]
+    index.update(add=[row(5, "cat")], remove=NOTHING)
+    other.reload()
+    assert other.ids.tolist() == index.ids.tolist() == [*range(1, 399), 400]
