@@ -31,6 +31,9 @@ LENGTH_STEP = 8
 TEXTS_AT_ONCE = 256
 """Texts tokenised in one go; the tokenizer's own objects are a hundred times the ids that are kept of them."""
 
+ASKED_TEXTS = 64
+"""Up to so many are someone's questions, or the sentences of their answer: they never stand behind an ingest."""
+
 MAX_STREAMS = 4
 """Batches computed side by side; each stream holds its own activations, so more cores widen the streams instead."""
 
@@ -103,8 +106,8 @@ def multiplies_bytes() -> bool:
 class OpenVinoEmbedder:
     """Embeds on the CPU, from any number of threads at once.
 
-    Long lists are cut into batches of like length that run side by side. A short list runs in the caller's thread, on
-    requests of its own: a question waits for one batch of an ingest at most, not for the whole of it.
+    Long lists are cut into batches of like length that run side by side. A short list runs on requests of its own, what
+    is one batch in the caller's thread: a question waits for one batch of an ingest at most, not for the whole of it.
     """
 
     def __init__(self, folder: Path, *, name: str, id: str, threads: int | None = None) -> None:
@@ -130,7 +133,9 @@ class OpenVinoEmbedder:
         with COMPILING:
             graph = openvino().Core().compile_model(folder / "graph.xml", "CPU", settings)
         self._requests, self._bulk_requests = (_pool(graph, streams) for _ in range(2))
-        self._workers = ThreadPoolExecutor(streams, thread_name_prefix="embed")
+        self._workers, self._bulk_workers = (
+            ThreadPoolExecutor(streams, thread_name_prefix=name) for name in ("embed", "embed-bulk")
+        )
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Give `float32 [len(texts), dimensions]`, rows of length 1, in the order of `texts`.
@@ -146,9 +151,10 @@ class OpenVinoEmbedder:
 
         if len(batches) == 1:
             run(batches[0], self._requests)
+        elif len(texts) <= ASKED_TEXTS:
+            list(self._workers.map(lambda rows: run(rows, self._requests), batches))
         else:
-            for _ in self._workers.map(lambda rows: run(rows, self._bulk_requests), batches):
-                pass
+            list(self._bulk_workers.map(lambda rows: run(rows, self._bulk_requests), batches))
         return vectors
 
     def verify(self) -> None:
