@@ -52,6 +52,12 @@ class InvalidChunking(RagError):
     code = "invalid_chunking"
 
 
+class InvalidCollection(RagError):
+    """A file to evaluate by, or a report of an evaluation, is not what it should be."""
+
+    code = "invalid_collection"
+
+
 class EmbedderUnavailable(RagError):
     """The embedding model cannot be found or loaded."""
 

@@ -26,6 +26,7 @@ VERBS = (
     "keys",
     "models",
     "finetune",
+    "eval",
     "worker",
     "doctor",
 )

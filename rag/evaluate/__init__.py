@@ -1,0 +1,1 @@
+"""How well retrieval and answering do on collections whose right answers are known."""
