@@ -4,6 +4,7 @@ Efron and Tibshirani 1993, chapters 13 and 16. Questions are taken for independe
 document, the interval is somewhat too narrow. The draws are seeded: the same reports give the same intervals.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ def difference(before: NDArray[np.float64], after: NDArray[np.float64]) -> Estim
 
 
 def _estimated(sides: list[NDArray[np.float64]]) -> Estimate:
-    from scipy.stats import bootstrap
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     questions = len(sides[0])
 
@@ -50,19 +51,21 @@ def _estimated(sides: list[NDArray[np.float64]]) -> Estimate:
     value = float(statistic(np.arange(questions)))
     if questions < 2 or np.isnan(value):
         return Estimate(value=value)
-    found = bootstrap(
-        (np.arange(questions),),
-        statistic,
-        n_resamples=RESAMPLES,
-        batch=max(1, CELLS_AT_ONCE // (questions * sides[0].shape[1])),
-        confidence_level=LEVEL,
-        method="percentile",
-        vectorized=True,
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    # A draw may hold none of the few questions that a part is of.
-    low, high = (None if np.isnan(end) else float(end) for end in found)
-    return Estimate(value=value, low=low, high=high)
+    with warnings.catch_warnings():
+        # Of a part that few questions have: draws that hold none of them are left out below.
+        warnings.simplefilter("ignore", DegenerateDataWarning)
+        drawn = bootstrap(
+            (np.arange(questions),),
+            statistic,
+            n_resamples=RESAMPLES,
+            batch=max(1, CELLS_AT_ONCE // (questions * sides[0].shape[1])),
+            confidence_level=LEVEL,
+            method="percentile",
+            vectorized=True,
+            rng=np.random.default_rng(SEED),
+        ).bootstrap_distribution
+    low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value=value, low=float(low), high=float(high))
 
 
 def measure_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:

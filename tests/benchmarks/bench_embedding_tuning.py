@@ -26,7 +26,7 @@ from finetune.model import Base
 from finetune.run import tune
 from rag.embed import open_embedder
 from rag.embed_source import find_folder
-from tests.quality.collection import Collection, load_beir
+from rag.evaluate.collection import Collection, load_beir
 from tests.quality.dense import dense_gains, save_questions
 
 MODEL = "all-MiniLM-L6-v2"

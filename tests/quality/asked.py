@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from rag.evaluate.collection import json_rows, squad_articles
 from rag.index import StoreIndex
 from rag.ports import Embedder, Vectors
 from rag.retrieve import retrieve
@@ -81,9 +82,9 @@ def open_store(passages: Iterable[tuple[str, str]], embedder: Embedder, folder: 
 def rounds(data: Path, embedder: Embedder, folder: Path) -> Iterator[Round]:
     """Give all rounds: SQuAD's own questions, and foreign ones in both directions, large and tiny stores."""
     draw = random.Random(SEED)
-    articles = _articles(data / "qa/squad/dev-v2.0.part.json")
+    articles = squad_articles(data / "qa/squad/dev-v2.0.part.json")
     known = {article["title"] for article in articles}
-    others = [one for one in _articles(data / "qa/squad/dev-v1.1.part.json") if one["title"] not in known]
+    others = [one for one in squad_articles(data / "qa/squad/dev-v1.1.part.json") if one["title"] not in known]
     own = [asked for number, article in enumerate(articles) for asked in _squad_questions(article, half=number % 2)]
     squad = open_store(_paragraphs(articles), embedder, folder / "squad")
     yield Round(name="squad", search=squad, asked=tuple(own))
@@ -97,8 +98,8 @@ def rounds(data: Path, embedder: Embedder, folder: Path) -> Iterator[Round]:
 
 
 def _questions_on_other_matters(data: Path) -> Iterator[tuple[str, list[str]]]:
-    yield "scifact", [row["text"] for row in _json_lines(data / "retrieval/scifact/queries_test.jsonl")]
-    yield "cranfield", [row["text"] for row in _json_lines(data / "retrieval/cranfield/queries.jsonl")]
+    yield "scifact", [row["text"] for _, row in json_rows(data / "retrieval/scifact/queries_test.jsonl")]
+    yield "cranfield", [row["text"] for _, row in json_rows(data / "retrieval/cranfield/queries.jsonl")]
     manual = json.loads((data / "rag/anthropic_docs/evaluation/docs_evaluation_dataset.json").read_text())
     yield "anthropic_docs", [row["question"] for row in manual]
 
@@ -109,15 +110,10 @@ def _other_texts(
     """Give the passages, (title, text) each, of stores that hold no answer to SQuAD's questions."""
     manual = json.loads((data / "rag/anthropic_docs/data/anthropic_docs.json").read_text())
     yield "anthropic_docs", [(row["chunk_heading"], row["text"]) for row in manual]
-    abstracts = draw.sample(_json_lines(data / "retrieval/scifact/corpus.jsonl"), 500)
+    abstracts = draw.sample([row for _, row in json_rows(data / "retrieval/scifact/corpus.jsonl")], 500)
     yield "scifact", [(row["title"], row["text"]) for row in abstracts]
     for number, article in enumerate(draw.sample(others, 4), start=1):
         yield f"one paragraph ({number})", [draw.choice(list(_paragraphs([article])))]
-
-
-def _articles(path: Path) -> list[dict[str, Any]]:
-    articles: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["data"]
-    return articles
 
 
 def _paragraphs(articles: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
@@ -150,7 +146,3 @@ def _foreign(questions: Sequence[str]) -> tuple[Asked, ...]:
 
 def _halved(questions: Iterable[tuple[str, int]]) -> tuple[Asked, ...]:
     return tuple(Asked(question=question, kind=Kind.FOREIGN, half=half) for question, half in questions)
-
-
-def _json_lines(path: Path) -> list[dict[str, str]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]

@@ -10,8 +10,9 @@ import bm25s
 import numpy as np
 import Stemmer
 
+from rag.evaluate.collection import Collection, Question
+from rag.evaluate.ranking import ndcg
 from rag.ports import Vectors
-from tests.quality.collection import Collection, Question, ndcg
 
 
 def save_questions(collection: Collection, path: Path, *, count: int | None = None, near: int = 0) -> Path:

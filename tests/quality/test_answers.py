@@ -15,6 +15,7 @@ import pytest
 
 from rag.cite import quote, verified
 from rag.embed import open_embedder
+from rag.evaluate.overlap import containment
 from rag.extract import Extract, extract
 from tests.quality.asked import Asked, Kind, Remembering, rounds
 
@@ -49,8 +50,8 @@ def answered(outcomes: Sequence[Outcome], kind: Kind, half: int | None = None) -
     return mean(one.found.answered for one in outcomes if one.asked.kind is kind and half in (None, one.asked.half))
 
 
-def contains_answer(outcome: Outcome) -> bool:
-    return any(text in outcome.found.quotes[0].text for _, text in outcome.asked.answers)
+def contains_answer(outcome: Outcome) -> float:
+    return containment(outcome.found.quotes[0].text, [text for _, text in outcome.asked.answers])
 
 
 def test_the_quoted_sentence_contains_the_answer(outcomes: list[Outcome]) -> None:

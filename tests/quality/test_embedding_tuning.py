@@ -14,7 +14,7 @@ from finetune.job import TuningJob
 from finetune.model import Base
 from finetune.run import tune
 from rag.embed_source import find_folder
-from tests.quality.collection import Collection, load_beir
+from rag.evaluate.collection import Collection, load_beir
 from tests.quality.dense import save_questions
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1800)]
