@@ -67,9 +67,10 @@ def measured(collection: Collection, embedder: Embedder, folder: Path) -> dict[s
     """Search for every question; give all measures."""
     source = stored(collection, embedder)
     index = StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
+    options = SearchOptions(max_results=DEPTH)
 
     def rank(question: str) -> list[int]:
-        hits = retrieve(question, index=index, source=source, embedder=embedder, options=SearchOptions(max_results=DEPTH))
+        hits = retrieve(question, index=index, source=source, embedder=embedder, options=options)
         return [int(hit.passage.chunk_id) for hit in hits]
 
     found = {name: one.value for name, one in evaluate_retrieval(collection, rank).estimates().items()}
