@@ -13,10 +13,11 @@ from typing import TypeAlias
 
 from rag.errors import FileTooLarge, InvalidFile, UnsupportedFile
 from rag.parse.archive import check_expansion
-from rag.parse.extract import Extracted, close, extract, ocr_available
+from rag.parse.extract import Extracted, close, extract
 from rag.parse.formats import HTML, Format, Reading, binary_format, text_format
 from rag.parse.headings import MAX_TITLE_CHARS, front_matter_title, markdown_headings, slide_headings
 from rag.parse.limits import ParseLimits
+from rag.parse.tessdata import find_recognition
 from rag.parse.text import decode, has_mark
 from rag.types import Document, Page
 
@@ -103,7 +104,7 @@ def _without_title(text: str) -> tuple[str | None, str]:
 
 
 def _parse_binary(content: bytes, form: Format, filename: str, limits: ParseLimits, read: _Read) -> Document:
-    if form.reading is Reading.OCR and not ocr_available():
+    if form.reading is Reading.OCR and find_recognition() is None:
         raise UnsupportedFile(f"{filename!r} is an image.", hint="Install tesseract-ocr to read text in images.")
     if content.startswith(b"PK"):
         check_expansion(content, filename, limits)
@@ -131,7 +132,7 @@ def _document(extracted: Extracted, form: Format, filename: str) -> Document:
         media_type=form.media_type,
         text=text,
         title=_short(extracted.title or (headings[0].title if headings else _subject(text, form))),
-        pages=tuple(pages) if form.reading is Reading.PAGES else (),
+        pages=tuple(pages) if form.reading is Reading.PAGES or len(pages) > 1 else (),
         headings=headings,
     )
 
@@ -150,6 +151,8 @@ def _clean(text: str) -> str:
 
 
 def _no_text(filename: str, form: Format) -> InvalidFile:
-    if form.reading not in (Reading.PAGES, Reading.OCR) or ocr_available():
+    if form.reading not in (Reading.PAGES, Reading.OCR):
         return InvalidFile(f"{filename!r} holds no text.")
+    if find_recognition() is not None:
+        return InvalidFile(f"{filename!r} holds no text, and none is recognised in its pictures.")
     return InvalidFile(f"{filename!r} holds no text, only images.", hint="Install tesseract-ocr to read scanned pages.")

@@ -2,16 +2,16 @@
 
 import atexit
 import json
+import logging
 import os
 import re
 import selectors
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,8 +19,11 @@ from rag.errors import FileTooLarge, InvalidFile
 from rag.parse.formats import Format, Reading
 from rag.parse.limits import ParseLimits
 from rag.parse.refusals import encrypted
+from rag.parse.tessdata import find_recognition
 
 CHECKPOINT_S = 0.5
+
+log = logging.getLogger(__name__)
 
 _OVER_LIMIT = re.compile(r"memory|security limit|os error 1[12]\b")
 _CHILD = Path(__file__).with_name("child.py")
@@ -35,24 +38,23 @@ class Extracted:
     slide_titles: tuple[str, ...] = ()
 
 
-def ocr_available() -> bool:
-    """Tell whether text in images can be read on this machine."""
-    return shutil.which("tesseract") is not None
-
-
 def extract(
     content: bytes, form: Format, filename: str, limits: ParseLimits, checkpoint: Callable[[], None]
 ) -> Extracted:
     """Read a document. Raises InvalidFile with the reason when it cannot be read, and what `checkpoint` raises."""
+    recognition = find_recognition()
     request = {
         "media_type": form.media_type,
         "paged": form.reading in (Reading.PAGES, Reading.OCR),
         "markdown": form.reading is Reading.MARKDOWN,
         "titled": form.titled,
+        "recognition": recognition and asdict(recognition),
     }
     reply = _process.ask(request, content, filename, limits, checkpoint)
     if "error" in reply:
         raise _refusal(str(reply["error"]), filename)
+    if recognition is None and (bare := reply.get("bare")):
+        log.warning("pages_without_text filename=%r pages=%s hint=%r", filename, bare, "tesseract-ocr reads scans")
     pages = reply.get("pages") or [[1, reply["text"]]]
     return Extracted(
         pages=tuple((int(number), str(text)) for number, text in pages),

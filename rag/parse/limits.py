@@ -7,7 +7,10 @@ MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseLimits:
-    """The most that reading one file may take; what is over it is refused, never cut short."""
+    """The most that reading one file may take; what is over it is refused, never cut short.
+
+    `seconds` is for all of a file's text, and again for each twenty of its pages that are recognised from pictures.
+    """
 
     file_bytes: int = 512 * MIB
     expanded_bytes: int = 128 * MIB

@@ -123,9 +123,12 @@ def _disk(settings: "Settings") -> Finding:
 
 
 def _tesseract() -> Finding:
-    found = shutil.which("tesseract")
-    missing = "not installed: the text of scanned pages and images cannot be read"
-    return Finding("tesseract", "ok" if found else "note", found or missing)
+    from rag.parse.tessdata import find_recognition
+
+    found = find_recognition()
+    missing = "not installed: the text of scanned pages and images cannot be read (package tesseract-ocr)"
+    told = f"{found.languages.replace('+', ', ')} in {found.folder}" if found else missing
+    return Finding("tesseract", "ok" if found else "note", told)
 
 
 def _gpu() -> Finding:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from rag.errors import FileTooLarge, InvalidFile, RagError, UnsupportedFile
-from rag.parse import close, parse
+from rag.parse import parse
+from tests.fakes.scanned import without_recognition
 
 REFUSED = {
     "zero_bytes.pdf": (InvalidFile, "is empty"),
@@ -69,8 +70,7 @@ def test_an_encrypted_file_is_called_encrypted(shared_data: Path, path: str) -> 
 
 
 def test_a_scan_without_ocr_says_what_to_install(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    close()  # a parser that runs already may have found OCR
-    monkeypatch.setenv("PATH", "")
+    without_recognition(monkeypatch)
     content = (shared_data / "docs/unstructured/pdf/loremipsum-flat.pdf").read_bytes()
     with pytest.raises(InvalidFile, match=r"only images\. Install tesseract-ocr"):
         parse(content, "scan.pdf")

@@ -13,6 +13,7 @@ import pytest
 
 from rag.errors import InvalidFile, RagError
 from rag.parse import ParseLimits, close, parse
+from tests.fakes.scanned import without_recognition
 
 SLOW_HTML = b"<html><body>" + b"<p>Hello <b>world</b> &amp; all</p>" * 300_000
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,10 @@ def test_mail_is_titled_by_its_subject() -> None:
     assert document.text.endswith("At noon <b>not bold</b>.")
 
 
-def test_every_real_document_is_read_or_refused_with_a_reason(shared_data: Path) -> None:
+def test_every_real_document_is_read_or_refused_with_a_reason(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_recognition(monkeypatch)  # scans have tests of their own, and would take minutes here
     files = [path for path in sorted((shared_data / "docs").rglob("*")) if path.is_file()]
     outcomes = {path: outcome(path) for path in files}
     read = [path for path, reason in outcomes.items() if reason is None]

@@ -2,6 +2,7 @@ import pytest
 
 from rag.errors import FileTooLarge, InvalidFile, UnsupportedFile
 from rag.parse import ParseLimits, _without_title, parse
+from tests.fakes.scanned import without_recognition
 
 
 def test_markdown_is_its_own_canonical_text() -> None:
@@ -37,7 +38,7 @@ def test_text_over_the_limit_is_refused_not_cut() -> None:
 
 
 def test_an_image_is_refused_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "")
+    without_recognition(monkeypatch)
     with pytest.raises(UnsupportedFile, match="Install tesseract-ocr"):
         parse(b"\x89PNG\r\n\x1a\n", "a.png")
 
