@@ -3,17 +3,18 @@
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Form, Query, UploadFile
+from fastapi import APIRouter, Depends, Form, Path, Query, UploadFile
 from fastapi.responses import FileResponse
 from openai.types import FileDeleted
 
 from services.api.deps import ProjectDep, ServicesDep
-from services.api.files import service
+from services.api.files import pages, service
 from services.api.files.schemas import (
     MAX_EXPIRY_S,
     MIN_EXPIRY_S,
     File,
     FileExpiry,
+    FilePage,
     Purpose,
     file_deleted,
     file_object,
@@ -21,6 +22,7 @@ from services.api.files.schemas import (
 from services.api.idempotency import CreatingDep
 from services.api.paging import ListOf, Order, list_of
 from services.errors import BadRequest
+from services.ids import CHUNK
 from services.storage.files import list_files
 from services.storage.paging import PageRequest
 
@@ -28,6 +30,9 @@ router = APIRouter(prefix="/v1/files", tags=["files"])
 # What was not set is left out: OpenAI's optional fields are absent, not null.
 get = partial(router.get, response_model_exclude_unset=True)
 post = partial(router.post, response_model_exclude_unset=True)
+
+MAX_OFFSET = 2**53 - 1
+CHUNK_ID = rf"^{CHUNK}[0-9]{{1,18}}$"
 
 
 async def expiry(
@@ -92,6 +97,27 @@ def content(services: ServicesDep, project_id: ProjectDep, file_id: str) -> File
     # As bytes to save and nothing else: a browser must not take an uploaded page for one of this server's.
     headers = {"x-content-type-options": "nosniff"}
     return FileResponse(path, media_type="application/octet-stream", filename=filename, headers=headers)
+
+
+@router.get("/{file_id}/pages/{page}")
+def page(
+    services: ServicesDep,
+    project_id: ProjectDep,
+    file_id: str,
+    page: Annotated[int, Path(ge=1, le=MAX_OFFSET)],
+    start: Annotated[int | None, Query(ge=0, le=MAX_OFFSET)] = None,
+    end: Annotated[int | None, Query(ge=0, le=MAX_OFFSET)] = None,
+    chunk_id: Annotated[str | None, Query(pattern=CHUNK_ID)] = None,
+    vector_store_id: str | None = None,
+) -> FilePage:
+    """Give a page's text as citations refer to it, with the span of one: `source_start` and `source_end`, or a chunk.
+
+    A file whose format has no pages has page 1.
+    """
+    with services.database.read() as session:
+        return pages.read_page(
+            session, project_id, file_id, page, store_id=vector_store_id, chunk=chunk_id, span=(start, end)
+        )
 
 
 @router.delete("/{file_id}")

@@ -3,7 +3,7 @@
 from typing import Annotated, Literal, TypeAlias
 
 from openai.types import FileDeleted, FileObject
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from services.api.wire import WireRequest
 from services.storage.tables import FileRow
@@ -26,6 +26,29 @@ class File(FileObject):
     """OpenAI's file; its own type leaves out the purpose `evals`, which it takes."""
 
     purpose: str  # type: ignore[assignment]
+
+
+class PageSpan(BaseModel):
+    """A part of a page that is cited: `text` is the canonical text from `start` to before `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+class FilePage(BaseModel):
+    """A page of a file's canonical text, `pages` in all; offsets are characters of that text, as in citations."""
+
+    object: Literal["file.page"]
+    file_id: str
+    filename: str
+    vector_store_id: str
+    page: int
+    pages: int
+    start: int
+    end: int
+    text: str
+    spans: list[PageSpan]
 
 
 def file_object(row: FileRow) -> File:
