@@ -182,17 +182,39 @@ def support(claim: str, text: str) -> Span | None:
     None unless two neighbouring sentences have every number of the claim and MIN_SUPPORT of its
     content words.
     """
+    if stated := verbatim(claim, text):
+        return stated
+    ranked = by_words(claim, text)
+    return ranked[0].span if ranked and ranked[0].share >= MIN_SUPPORT else None
+
+
+def verbatim(claim: str, text: str) -> Span | None:
+    """Give where the claim's own words stand, its punctuation aside."""
     stated = claim.strip(' \t\n.!?。！？"“”*_')
-    if len(stated) >= MIN_EXACT_CHARS and (found := text.find(stated)) >= 0:
-        return Span(found, found + len(stated))
+    found = text.find(stated) if len(stated) >= MIN_EXACT_CHARS else -1
+    return Span(found, found + len(stated)) if found >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """A sentence or two neighbours, and the share of a claim's content words that they have; 0 if a number lacks."""
+
+    span: Span
+    share: float
+
+
+def by_words(claim: str, text: str) -> list[Alike]:
+    """Give a text's sentences and pairs of neighbours, those first that have most of the claim's words.
+
+    Of equals a sentence comes before a pair. Empty where the claim says nothing that could be looked for.
+    """
     wanted = {word.stem: word for word in words(claim) if not word.is_function_word}
     single = sentences(text)
     spans = single + [Span(first.start, second.end) for first, second in pairwise(single)]
-    if not wanted or not spans:
-        return None
-    shares = [_share(wanted, text[span.start : span.end]) for span in spans]
-    best = shares.index(max(shares))  # the first of equals: one sentence rather than two
-    return spans[best] if shares[best] >= MIN_SUPPORT else None
+    if not wanted:
+        return []
+    found = [Alike(span, _share(wanted, text[span.start : span.end])) for span in spans]
+    return sorted(found, key=lambda one: -one.share)
 
 
 def _share(wanted: dict[str, Word], text: str) -> float:

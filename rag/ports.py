@@ -49,6 +49,13 @@ class Generator(Protocol):
         """Give the model's reply. Raises GeneratorFailed."""
 
 
+class Entailment(Protocol):
+    """Judges whether one text says what another states, as models for natural language inference do."""
+
+    def entails(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        """Give for each (text, statement) the probability that the text says so."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRow:
     """One chunk as the indexes need it: `vectors` is `float32 [windows, dimensions]`."""
