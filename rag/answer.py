@@ -17,7 +17,8 @@ from rag.budget import within_budget
 from rag.cite import CitationFilter, is_refusal, verified
 from rag.condense import condense
 from rag.ports import Generator
-from rag.types import Answer, Citation, Grounding, Hit
+from rag.support import Check
+from rag.types import Answer, Citation, Grounding, Hit, Support
 
 Search: TypeAlias = Callable[[str], Sequence[Hit]]
 Write: TypeAlias = Callable[[Grounding], str]
@@ -64,22 +65,33 @@ def ground(question: str, *, asking: Asking, conversation: Sequence[Message] = (
     )
 
 
-def finish(text: str, grounding: Grounding, *, refusal: str) -> Answer:
+def finish(text: str, grounding: Grounding, *, refusal: str, check: Check | None = None) -> Answer:
     """Check every mark of the text against its source and say whether the documents answered."""
     filter_ = CitationFilter(grounding.sources)
     checked = filter_.feed(text) + filter_.finish()
-    return concluded(checked, filter_.citations, grounding, refusal=refusal)
+    return concluded(checked, filter_.citations, grounding, refusal=refusal, check=check)
 
 
-def concluded(text: str, citations: Sequence[Citation], grounding: Grounding, *, refusal: str) -> Answer:
-    """Give the answer for a text whose marks have been filtered: the last gate before it leaves."""
+def concluded(
+    text: str, citations: Sequence[Citation], grounding: Grounding, *, refusal: str, check: Check | None = None
+) -> Answer:
+    """Give the answer for a text whose marks have been filtered: the last gate before it leaves.
+
+    With a `check` its statements are judged too; if that leaves nothing that is cited, it is the refusal.
+    """
     sound = verified(citations, text, grounding.sources)
     answered = bool(sound) and not is_refusal(text, refusal)
+    support: tuple[Support, ...] = ()
+    if answered and check is not None:
+        text, sound, support = check(text, sound, grounding.sources)
+        answered = bool(sound)
+        text = text if answered else refusal
     return Answer(
         text=text,
         citations=sound if answered else (),
         answered=answered,
         sources=grounding.sources,
+        support=support if answered else (),
         timings_ms=grounding.timings_ms,
     )
 

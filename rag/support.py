@@ -15,7 +15,7 @@ from itertools import chain
 from rag.cite import Alike, by_words, verbatim
 from rag.ports import Embedder, Entailment
 from rag.statements import Statement, statements
-from rag.types import ChunkId, Citation, Hit
+from rag.types import ChunkId, Citation, Hit, Support
 
 SENTENCES = 8
 """So many spans of the passages are embedded for a statement: those that share most words with it."""
@@ -36,21 +36,6 @@ class Policy(Enum):
     KEEP = "keep"
     MARK = "mark"
     DROP = "drop"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Support:
-    """How far a statement, `answer[start:end]` with its marks, is borne out.
-
-    `how` is what the score, 0 to 1, was found by: `quote`, `entailment`, `words and meaning` or `words`.
-    """
-
-    start: int
-    end: int
-    supported: bool
-    score: float
-    how: str
-    cited: tuple[ChunkId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +76,20 @@ class Judge:
         if self.embedder is None:
             return found[0][1].share if found else 0.0, MIN_WORDS, "words"
         return _with_meaning(stated, found[:SENTENCES], self.embedder), MIN_WORDS_AND_MEANING, "words and meaning"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What answers are judged by, and what becomes of statements that nothing bears out."""
+
+    judge: Judge
+    policy: Policy
+
+    def __call__(
+        self, answer: str, citations: Sequence[Citation], sources: Sequence[Hit]
+    ) -> tuple[str, tuple[Citation, ...], tuple[Support, ...]]:
+        """Give the answer as the policy wants it, with its citations and what was judged of it."""
+        return enforced(answer, citations, self.judge.assess(answer, citations, sources), self.policy)
 
 
 def enforced(

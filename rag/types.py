@@ -142,11 +142,30 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Support:
+    """How far a statement, `answer[start:end]` with its marks, is borne out.
+
+    `how` is what the score, 0 to 1, was found by: `quote`, `entailment`, `words and meaning` or `words`.
+    """
+
+    start: int
+    end: int
+    supported: bool
+    score: float
+    how: str
+    cited: tuple[ChunkId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What leaves the house: text, verified citations, and whether the documents answered."""
+    """What leaves the house: text, verified citations, and whether the documents answered.
+
+    `support` says of each statement how far it is borne out, where that was asked.
+    """
 
     text: str
     citations: tuple[Citation, ...]
     answered: bool
     sources: tuple[Hit, ...] = ()
+    support: tuple[Support, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from prompts import Message
 from rag.answer import Asking, concluded, finish, ground, refusal
 from rag.errors import GeneratorFailed
 from rag.retrieve import SearchOptions
+from rag.support import Check, Judge, Policy
 from rag.types import Answer, Citation, Grounding
 from services.engines.engine import ChatRequest
 from services.engines.extractive import texts_of
@@ -50,11 +51,13 @@ class Turn:
     """A request ready for its engine: what to send, to whom, and who stands in. `tried` did not answer it.
 
     `refusal` is the sentence that says that the documents do not answer; empty where none are asked.
+    `check` judges what a model writes, statement by statement; it takes long enough to be called in a worker thread.
     `begun` is the clock, in seconds, when all that comes before the engine was done.
     """
 
     line: Line[ChatRequest]
     refusal: str
+    check: Check | None = None
     tried: tuple[Tried, ...] = ()
     begun: float = field(default_factory=time.perf_counter)
 
@@ -140,7 +143,11 @@ def prepare(
     if first.route.model_id == route.model_id:
         line = line_up(services.router, project_id, model, for_another, first)
     grounded = first.request.grounding is not None
-    return Turn(line=line, refusal=refusal(services.templates) if grounded else "")
+    return Turn(
+        line=line,
+        refusal=refusal(services.templates) if grounded else "",
+        check=_check(services) if grounded else None,
+    )
 
 
 def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None) -> Answer:
@@ -148,8 +155,13 @@ def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None)
     if turn.grounding is None:
         return Answer(text=text, citations=(), answered=turn.route.generative)
     if citations is None or turn.route.generative:
-        return finish(text, turn.grounding, refusal=turn.refusal)
+        return finish(text, turn.grounding, refusal=turn.refusal, check=turn.check)
     return concluded(text, citations, turn.grounding, refusal=turn.refusal)
+
+
+def _check(services: Services) -> Check | None:
+    policy = services.settings.unsupported
+    return None if policy is None else Check(judge=Judge(embedder=services.embedder), policy=Policy(policy))
 
 
 def _bound(services: Services, project_id: str, alias: AliasSettings | None) -> FileSearch | None:

@@ -139,6 +139,7 @@ class Settings(_Strict):
 
     context_tokens: Annotated[int, Field(ge=256)] = 3000
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    unsupported: Literal["keep", "mark", "drop"] | None = None
 
     worker: bool = True
     tuning_device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] | None = None

@@ -3,12 +3,14 @@
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from rag.answer import concluded
 from rag.cite import CitationFilter
-from rag.types import Answer, Citation
-from services.answering import Turn, conclude
+from rag.support import Policy
+from rag.types import Answer, Citation, Support
+from services.answering import Turn, conclude, in_worker
 from services.engines.fallback import Tried
 from services.engines.router import Route
 from services.ids import CHAT_COMPLETION, CHUNK, new_id
@@ -46,6 +48,18 @@ def loam_info(
     return info | {"tried": told} if told else info
 
 
+def support_info(support: Support) -> dict[str, Any]:
+    """Give the wire form of what was judged of a statement."""
+    return {
+        "start_index": support.start,
+        "end_index": support.end,
+        "supported": support.supported,
+        "score": round(support.score, 4),
+        "how": support.how,
+        "chunk_ids": [f"{CHUNK}{chunk_id}" for chunk_id in support.cited],
+    }
+
+
 class Sending:
     """One completion on its way out: its id, its clock, and what its choices came to."""
 
@@ -70,8 +84,12 @@ class Sending:
         """Give the chunks as they are sent; closing closes the engine's stream."""
         async with aclosing(written) as chunks:
             async for chunk in chunks:
-                for sent in self._cited(chunk):
+                for sent in await self._in_place(chunk):
                     yield self._stamped(sent)
+
+    async def _in_place(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
+        judges = self.turn.check is not None and any(choice.get("finish_reason") for choice in chunk["choices"])
+        return await in_worker(partial(self._cited, chunk)) if judges else self._cited(chunk)
 
     def _cited(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
         """Give a chunk, before the one that ends a choice another that holds the last of its content."""
@@ -127,27 +145,35 @@ class Sending:
         timings["generate"] = (time.perf_counter() - self.turn.begun) * 1000
         asked = grounding is not None or not self.turn.route.generative
         answered = any(answer.answered for answer in self._answers) if asked else None
-        return loam_info(self.turn.route, self.turn.tried, timings, answered=answered)
+        info = loam_info(self.turn.route, self.turn.tried, timings, answered=answered)
+        # Of several choices nobody could tell which one a span is in.
+        judged = self._answers[0].support if len(self._answers) == 1 else ()
+        return info | {"support": [support_info(one) for one in judged]} if judged else info
 
 
 class _Choice:
-    """The text of one choice as it grows. What an engine that quotes writes needs no filter."""
+    """The text of one choice as it grows. What an engine that quotes writes needs no filter.
+
+    Where statements may be marked or dropped, nothing is sent before all of them have been judged.
+    """
 
     def __init__(self, turn: Turn) -> None:
         self._turn = turn
         self._text = ""
         sources = turn.grounding.sources if turn.grounding else ()
         self._filter = CitationFilter(sources) if turn.route.generative else None
+        self._holds = self._filter is not None and turn.check is not None and turn.check.policy is not Policy.KEEP
 
     def feed(self, content: str) -> str:
         sent = self._filter.feed(content) if self._filter else content
         self._text += sent
-        return sent
+        return "" if self._holds else sent
 
     def end(self, citations: tuple[Citation, ...] | None) -> tuple[str, Answer]:
         """Give the rest of the text, and the answer that the whole of it is."""
         if self._filter is None or self._turn.grounding is None:
             return "", conclude(self._turn, self._text, citations or ())
         tail = self._filter.finish()
-        found = self._filter.citations
-        return tail, concluded(self._text + tail, found, self._turn.grounding, refusal=self._turn.refusal)
+        turn, found = self._turn, self._filter.citations
+        answer = concluded(self._text + tail, found, self._turn.grounding, refusal=turn.refusal, check=turn.check)
+        return answer.text if self._holds else tail, answer

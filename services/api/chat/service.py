@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
-from services.answering import Turn, prepared
+from services.answering import Turn, in_worker, prepared
 from services.api.chat.cited import Sending
 from services.api.chat.schemas import ChatCompletionRequest
 from services.wiring import Services
@@ -13,7 +14,8 @@ from services.wiring import Services
 async def complete(services: Services, project_id: str, asked: ChatCompletionRequest) -> dict[str, Any]:
     """Give a whole chat completion."""
     turn, completion = await (await _prepared(services, project_id, asked)).answered()
-    return Sending(turn).completion(completion)
+    sending = Sending(turn)
+    return await in_worker(partial(sending.completion, completion)) if turn.check else sending.completion(completion)
 
 
 async def stream(services: Services, project_id: str, asked: ChatCompletionRequest) -> AsyncGenerator[dict[str, Any]]:
