@@ -47,6 +47,12 @@ class StoreIndex:
         self._revision: int | None = None
         self._text: TextIndex | None = None
         self._vectors: VectorIndex | None = None
+        self._text_mended: list[str] = []
+
+    @property
+    def mended(self) -> list[str]:
+        """What was found unusable on the disk and made again."""
+        return self._text_mended + (self._vectors.damaged if self._vectors else [])
 
     def sync(self, source: ChunkSource) -> None:
         """Bring both indexes to what the source holds now; nearly free when nothing has changed."""
@@ -115,6 +121,7 @@ class StoreIndex:
                 log.warning("text_index_not_written path=%s reason=%r", self._text_folder, exc)
                 return False
             log.warning("text_index_rebuilt path=%s reason=%r", self._text_folder, exc)
+            self._text_mended.append(f"the text index is unusable: {exc}")
             self._text = self._rebuilt_text(source)
         return True
 

@@ -42,6 +42,15 @@ class Source(Generic[Ref]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Kept(Generic[Ref]):
+    """A document that was read before, to be cut and embedded again; `ref` is the caller's own name for it."""
+
+    ref: Ref
+    document: Document
+    strategy: ChunkingStrategy = AUTO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ingested(Generic[Ref]):
     """A file ready to be stored: `keys[i][j]` names the vector of window j of chunk i.
 
@@ -75,7 +84,24 @@ def ingest(
 
     `checkpoint` is called every now and then while vectors are made; what it raises ends the ingestion.
     """
-    for group in _groups(_prepared(source, parse, embedder) for source in sources):
+    yield from _embedded((_read(source, parse, embedder) for source in sources), embedder, cache, checkpoint)
+
+
+def reindex(
+    kept: Iterable[Kept[Ref]],
+    *,
+    embedder: Embedder,
+    cache: VectorCache,
+    checkpoint: Checkpoint = lambda: None,
+) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
+    """Do the same from the documents on: no file is read again."""
+    yield from _embedded((_cut(one, embedder) for one in kept), embedder, cache, checkpoint)
+
+
+def _embedded(
+    items: Iterable["_Prepared[Ref] | Rejected[Ref]"], embedder: Embedder, cache: VectorCache, checkpoint: Checkpoint
+) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
+    for group in _groups(items):
         prepared = [item for item in group if isinstance(item, _Prepared)]
         vectors = _embed_unknown(prepared, embedder, cache, checkpoint)
         for item in group:
@@ -104,21 +130,29 @@ class _Prepared(Generic[Ref]):
         return Ingested(ref=self.ref, document=self.document, chunks=self.chunks, keys=self.keys, vectors=mine)
 
 
-def _prepared(source: Source[Ref], parse: Parse, embedder: Embedder) -> _Prepared[Ref] | Rejected[Ref]:
+def _read(source: Source[Ref], parse: Parse, embedder: Embedder) -> _Prepared[Ref] | Rejected[Ref]:
     try:
         document = parse(source.read(), source.filename)
-        chunks = tuple(chunk(document, embedder.tokenizer, source.strategy, max_window_tokens=embedder.max_tokens))
     except RagError as exc:
         return Rejected(ref=source.ref, error=exc)
     except OSError as exc:
         return Rejected(ref=source.ref, error=InvalidFile(f"{source.filename!r} cannot be read: {exc.strerror}."))
+    return _cut(Kept(ref=source.ref, document=document, strategy=source.strategy), embedder)
+
+
+def _cut(kept: Kept[Ref], embedder: Embedder) -> _Prepared[Ref] | Rejected[Ref]:
+    document = kept.document
+    try:
+        chunks = tuple(chunk(document, embedder.tokenizer, kept.strategy, max_window_tokens=embedder.max_tokens))
+    except RagError as exc:
+        return Rejected(ref=kept.ref, error=exc)
     texts: dict[VectorKey, str] = {}
     keys = []
     for piece in chunks:
         windows = [document.text[window.start : window.end] for window in piece.windows]
         keys.append(tuple(vector_key(embedder.id, text) for text in windows))
         texts.update(zip(keys[-1], windows, strict=True))
-    return _Prepared(ref=source.ref, document=document, chunks=chunks, keys=tuple(keys), texts=texts)
+    return _Prepared(ref=kept.ref, document=document, chunks=chunks, keys=tuple(keys), texts=texts)
 
 
 def _groups(

@@ -58,6 +58,12 @@ class Embedders:
         return Path(row.folder) if row is not None and row.kind == EMBEDDER else None
 
 
+def embedder_setting(services: "Services", project_id: str, model: str) -> str:
+    """Give the name that a store keeps of a listed embedder. Raises NotFound, BadRequest, EmbedderUnavailable."""
+    listed_embedder(services, project_id, model)
+    return services.settings.embedder if model == services.settings.embedder_name else model
+
+
 def listed_embedder(services: "Services", project_id: str, model: str) -> "Embedder":
     """Give the embedder that is listed among the models under that name. Raises NotFound, BadRequest."""
     own = services.settings.embedder_name

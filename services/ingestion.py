@@ -140,6 +140,12 @@ class Ingestion:
             let_go(self._database, self._blobs, unnamed)
             yield from added
 
+    def read_again(self, session: Session, documents: Sequence[DocumentRow]) -> list[str]:
+        """Have documents of one project ingested anew from the bytes that are kept; give the jobs."""
+        for document in documents:
+            document.status = FileStatus.IN_PROGRESS
+        return list(self._enqueue(session, documents[0].project_id, documents).values()) if documents else []
+
     def cancel(self, session: Session, documents: Iterable[DocumentRow]) -> None:
         """Stop documents' ingestion; from here on nothing of it is written. What has ended stays as it is."""
         live = [document for document in documents if document.status == FileStatus.IN_PROGRESS]

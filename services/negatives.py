@@ -14,6 +14,7 @@ from rag.fuse import Weights
 from rag.retrieve import SearchOptions
 from services.errors import ServiceError
 from services.jobs.job import Stopped
+from services.storage.generations import live_generation
 from services.storage.tables import TuningRow, VectorStoreRow
 from services.storage.vector_stores import find_store_by_name
 
@@ -32,7 +33,9 @@ class StoreSearch:
         self._stopped = stopped
         self._searching = services.searching
         self._project_id, self._store_id = store.project_id, store.id
-        self._embedder = services.embedders.named(store.project_id, store.embedder)
+        with services.database.read() as session:
+            made_with = live_generation(session, store.id).embedder
+        self._embedder = services.embedders.named(store.project_id, made_with)
 
     def nearest(self, queries: Sequence[str], count: int) -> list[list[Found]]:
         options = SearchOptions(max_results=count, weights=BY_VECTORS)

@@ -12,9 +12,10 @@ from rag.retrieve import SearchOptions, retrieve
 from rag.types import Hit
 from services.embedders import Embedders
 from services.errors import NotFound
-from services.storage.chunks import SqlChunkSource, StoreMoved
+from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
-from services.storage.tables import VectorStoreRow
+from services.storage.generations import live_generation
+from services.storage.tables import GenerationRow
 from services.storage.vector_stores import find_store, is_expired, note_activity
 
 ACTIVITY_RESOLUTION_S = 60
@@ -27,7 +28,7 @@ class Searching:
         self._database = database
         self._embedders = embedders
         self._folder = indexes
-        self._indexes: dict[tuple[str, str], StoreIndex] = {}
+        self._indexes: dict[tuple[str, int, str], StoreIndex] = {}
 
     def search(
         self,
@@ -47,43 +48,57 @@ class Searching:
 
     def forget(self, store_id: str) -> None:
         """Remove the index of a store that is no more."""
-        self._drop(store_id)
+        self.drop(store_id)
         shutil.rmtree(self._folder / store_id, ignore_errors=True)
 
     def _of_one(self, project_id: str, store_id: str, query: str | Sequence[str], options: SearchOptions) -> list[Hit]:
         while True:
-            store = self._searchable(project_id, store_id)
-            embedder = self._embedders.named(project_id, store.embedder)
-            source = SqlChunkSource(self._database, store_id, made_with=store.embedder)
-            index = self._index(store_id, embedder)
+            generation = self._searchable(project_id, store_id)
+            embedder = self._embedders.named(project_id, generation.embedder)
+            source = SqlChunkSource(self._database, generation)
+            index = self._index(generation, embedder)
             try:
                 hits = retrieve(query, index=index, source=source, embedder=embedder, options=options)
                 index.maintain()
                 return hits
-            except StoreMoved:
-                self._drop(store_id)
+            except GenerationGone:
+                # It was removed under the search; the store has another one live since.
+                self.drop(store_id)
 
-    def _searchable(self, project_id: str, store_id: str) -> VectorStoreRow:
+    def _searchable(self, project_id: str, store_id: str) -> GenerationRow:
+        """Give a store's live generation. A search keeps to it to its end, whatever is switched meanwhile."""
         now = int(time.time())
         with self._database.read() as session:
             store = find_store(session, project_id, store_id)
-        if store is None:
-            raise NotFound(f"No vector store found with id {store_id!r}.")
+            if store is None:
+                raise NotFound(f"No vector store found with id {store_id!r}.")
+            live = live_generation(session, store_id)
         if is_expired(store, now):
             raise NotFound(f"The vector store {store_id!r} has expired.", code="expired")
         if store.last_active_at < now - ACTIVITY_RESOLUTION_S:
             with self._database.write() as session:
                 note_activity(session, store_id, now)
-        return store
+        return live
 
-    def _index(self, store_id: str, embedder: Embedder) -> StoreIndex:
-        if (store_id, embedder.id) not in self._indexes:
-            self._drop(store_id)
+    def _index(self, generation: GenerationRow, embedder: Embedder) -> StoreIndex:
+        key = generation.store_id, generation.id, embedder.id
+        if key not in self._indexes:
+            self.drop(generation.store_id)
         # setdefault is atomic: two threads that come first together share one.
-        index = StoreIndex(self._folder / store_id, embedder_id=embedder.id, dimensions=embedder.dimensions)
-        return self._indexes.setdefault((store_id, embedder.id), index)
+        return self._indexes.setdefault(key, open_index(self._folder, generation, embedder))
 
-    def _drop(self, store_id: str) -> None:
+    def drop(self, store_id: str) -> None:
         """Let go of a store's indexes in memory; those that are searched at this moment live until that is done."""
         for key in [key for key in self._indexes if key[0] == store_id]:
             self._indexes.pop(key, None)
+
+
+def index_folder(indexes: Path, generation: GenerationRow) -> Path:
+    """Give where a generation's index is kept."""
+    return indexes / generation.store_id / str(generation.id)
+
+
+def open_index(indexes: Path, generation: GenerationRow, embedder: Embedder) -> StoreIndex:
+    """Give a generation's index over its files, of which none is read yet."""
+    folder = index_folder(indexes, generation)
+    return StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)

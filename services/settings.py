@@ -145,6 +145,7 @@ class Settings(_Strict):
     tuning_device: Annotated[str, Field(pattern=r"^[a-z]+(:\d+)?$")] | None = None
     max_file_bytes: Annotated[int, Field(ge=1)] = 512 * 1024 * 1024
     max_body_bytes: Annotated[int, Field(ge=1)] = 16 * 1024 * 1024
+    index_generations_kept: Annotated[int, Field(ge=0)] = 1
     parse_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     parse_memory_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
 

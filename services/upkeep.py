@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 from services.expiry import sweep
+from services.pruning import prune
+from services.steady_clock import SteadyClock
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.tidy import tidy
@@ -20,12 +22,15 @@ log = logging.getLogger(__name__)
 def keep_up(stop: threading.Event, database: Database, blobs: Blobs, indexes: Path) -> None:
     """Sweep and tidy at once, and again and again until `stop` is set."""
     tidied = -math.inf
+    clock = SteadyClock()
     while not stop.is_set():
         try:
             if time.monotonic() - tidied >= TIDY_S:
                 tidied = time.monotonic()
                 tidy(database, blobs, indexes)
-            sweep(database, blobs)
+            if clock.is_steady():
+                sweep(database, blobs)
+            prune(database, indexes)
         except Exception:
             # Such as a full disk, or a file that another process removed first: it may pass.
             log.exception("upkeep_failed")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from services.engines.local.models import LocalModels
     from services.engines.router import Router
     from services.engines.vllm.servers import VllmServers
+    from services.generations import Generations
     from services.ingestion import Ingestion
     from services.jobs.tune import Compare, StartTrainer, TuneTask
     from services.jobs.validate import StartPreparing, ValidateTask
@@ -69,6 +70,12 @@ class Services:
         from services.ingestion import Ingestion
 
         return Ingestion(self.database, self.blobs, max_file_bytes=self.settings.max_file_bytes)
+
+    @cached_property
+    def generations(self) -> "Generations":
+        from services.generations import Generations
+
+        return Generations(self.database)
 
     @cached_property
     def tuning(self) -> "TuningJobs":
@@ -148,16 +155,31 @@ class Services:
 
         return Worker(self.database, [self._validate_task(keeps=True), self._tune_task()], threading.Event())
 
+    def new_index_worker(self) -> "Worker":
+        """Give a worker that makes generations of stores' indexes."""
+        from services.jobs.index import IndexTask
+        from services.jobs.worker import Worker
+
+        kept = self.settings.index_generations_kept
+        task = IndexTask(self.database, self.embedders, self.settings.indexes_dir, kept=kept)
+        return Worker(self.database, [task], self.generations.bell)
+
     def start_workers(self, stop: threading.Event) -> list[threading.Thread]:
         """Run workers beside the caller until `stop` is set.
 
-        Each has a thread of its own, so that neither an ingestion nor the check of a file waits for a training.
+        Each has a thread of its own, so that none waits for another: not an ingestion for an index, nor both for a
+        training.
         """
         from services.jobs.worker import Worker
 
         checking = Worker(self.database, [self._validate_task()], threading.Event())
         training = Worker(self.database, [self._tune_task()], threading.Event())
-        workers = {"worker": self.new_worker(), "checking": checking, "training": training}
+        workers = {
+            "worker": self.new_worker(),
+            "indexing": self.new_index_worker(),
+            "checking": checking,
+            "training": training,
+        }
         return [_started(partial(worker.run_forever, stop), name) for name, worker in workers.items()]
 
     def _validate_task(self, *, keeps: bool = False) -> "ValidateTask":

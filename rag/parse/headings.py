@@ -49,6 +49,14 @@ def slide_headings(text: str, pages: Iterable[Page], titles: Collection[str]) ->
     return tuple(Heading(level=1, title=line, start=start) for start, line in first_lines if line in known)
 
 
+def headings_titled(text: str, pages: Iterable[Page], titles: Collection[str]) -> tuple[Heading, ...]:
+    """Give the headings of a text of any format, in order, where it is known what all of them say."""
+    if not titles:
+        return ()
+    found = {heading.start: heading for heading in (*slide_headings(text, pages, titles), *markdown_headings(text))}
+    return tuple(found[start] for start in sorted(found) if found[start].title in titles)
+
+
 def _plain(source: str) -> str:
     """Take the markup off a heading: it is shown and searched as words."""
     return " ".join(_MARKUP.sub(r"\1", source[:MAX_TITLE_CHARS]).split())

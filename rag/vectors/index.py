@@ -42,6 +42,8 @@ class VectorIndex:
         self._folder = folder
         self._dimensions = dimensions
         self._builder: subprocess.Popen[bytes] | None = None
+        self.damaged: list[str] = []
+        """What was found damaged and left out since this was opened."""
         self._epoch = self._opened()
 
     @property
@@ -135,6 +137,7 @@ class VectorIndex:
                 rows = epoch.view.rows
                 if newest_epoch(self._folder) == folder:
                     log.warning("vector_log_damaged path=%s kept=%d reason=%r", folder, len(rows.ids), exc)
+                    self.damaged.append(f"the vectors are unusable: {exc}")
                     self._begun(int(folder.name) + 1, rows)
 
     def _begun(self, number: int, rows: Rows | None = None) -> Path:

@@ -217,6 +217,7 @@ def _answers(opened: "Opened", name: str, asked: Sequence["Asked"], model: str) 
 
 
 def _setup(opened: "Opened") -> dict[str, str | int | float]:
+    from services.storage.generations import live_generation
     from services.storage.overview import store_overview
     from services.storage.tables import DEFAULT_PROJECT
     from services.storage.vector_stores import find_store
@@ -226,11 +227,12 @@ def _setup(opened: "Opened") -> dict[str, str | int | float]:
         row = find_store(database, DEFAULT_PROJECT, opened.store_id)
         assert row is not None
         chunks = store_overview(database, row).chunks
+        embedder = live_generation(database, row.id).embedder
     return {
         "store": opened.name,
         "documents": len(opened.documents),
         "chunks": chunks,
-        "embedder": row.embedder,
+        "embedder": embedder,
         "loam": VERSION,
     }
 

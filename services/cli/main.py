@@ -23,6 +23,7 @@ VERBS = (
     "chat",
     "stores",
     "files",
+    "index",
     "keys",
     "models",
     "finetune",

@@ -5,13 +5,12 @@ from dataclasses import asdict
 import click
 
 from services.cli.output import moment, print_json, print_table, size
-from services.cli.progress import progress_bar
 from services.cli.session import Session, json_option, named_store, pass_session
 
 
 @click.group()
 def stores() -> None:
-    """List, show, create, move and delete vector stores."""
+    """List, show, create, update and delete vector stores."""
 
 
 @stores.command("list")
@@ -41,19 +40,28 @@ def list_(session: Session, as_json: bool) -> None:
 @pass_session
 def show(session: Session, store: str, as_json: bool) -> None:
     """Show a vector store and its documents, with what failed and why."""
-    from services.storage.overview import document_overviews, store_overview
+    from services.storage.overview import document_overviews, generation_overviews, store_overview
 
     with session.services() as services, services.database.read() as database:
         row = named_store(database, store)
         overview, documents = store_overview(database, row), document_overviews(database, row.id)
+        generations = generation_overviews(database, row.id)
     if as_json:
-        print_json({**asdict(overview), "files": [asdict(document) for document in documents]})
+        files = [asdict(document) for document in documents]
+        print_json({**asdict(overview), "files": files, "generations": [asdict(one) for one in generations]})
         return
     counts = ", ".join(f"{count} {status}" for status, count in overview.documents.items() if count)
     click.echo(f"{overview.name or '-'}  {overview.id}  {overview.embedder}")
     click.echo(f"{counts or 'no documents'}; {overview.chunks} chunks; {size(overview.usage_bytes)}\n")
     rows = [(one.filename, one.status, one.chunks, one.file_id, one.error) for one in documents]
     print_table(("FILE", "STATUS", "CHUNKS", "ID", "REASON"), rows)
+    click.echo("")
+    made = [
+        (one.id, one.state, one.embedder, one.chunk_tokens, one.overlap_tokens,
+         f"{one.documents_done}/{one.documents}", one.error)
+        for one in generations
+    ]  # fmt: skip
+    print_table(("GENERATION", "STATE", "EMBEDDER", "TOKENS", "OVERLAP", "DOCUMENTS", "REASON"), made)
 
 
 @stores.command()
@@ -78,36 +86,60 @@ def create(session: Session, store: str, as_json: bool) -> None:
 
 @stores.command()
 @click.argument("store", metavar="NAME")
+@click.option("--embedder", metavar="ID", help="An embedder of 'loam models list'.")
+@click.option("--chunk-tokens", type=int, metavar="N", help="How large a chunk may be, in the embedder's tokens.")
+@click.option("--overlap", type=int, metavar="N", help="How much of a chunk the next one repeats, in tokens.")
+@json_option
+@pass_session
+def update(
+    session: Session, store: str, embedder: str | None, chunk_tokens: int | None, overlap: int | None, as_json: bool
+) -> None:
+    """Make a store's index anew, with another embedder or other chunks. It is searched as it was until that is done."""
+    if embedder is None and chunk_tokens is None and overlap is None:
+        raise click.UsageError("Say what is to change: --embedder, --chunk-tokens or --overlap.")
+    _update(session, store, embedder, (chunk_tokens, overlap), as_json)
+
+
+@stores.command()
+@click.argument("store", metavar="NAME")
 @click.option("--embedder", required=True, metavar="ID", help="An embedder of 'loam models list'.")
 @json_option
 @pass_session
 def move(session: Session, store: str, embedder: str, as_json: bool) -> None:
-    """Make a store's vectors anew with another embedder. It is searched as it was until all are made."""
-    from services.embedders import listed_embedder
-    from services.moving import move_store
+    """The same as 'update --embedder'."""
+    _update(session, store, embedder, (None, None), as_json)
+
+
+def _update(
+    session: Session, store: str, embedder: str | None, sizes: tuple[int | None, int | None], as_json: bool
+) -> None:
+    from services.cli.making import make_generation
+    from services.embedders import embedder_setting
+    from services.generations import changed_chunking
+    from services.storage.generations import live_generation
+    from services.storage.overview import generation_overview
     from services.storage.tables import DEFAULT_PROJECT
 
     with session.services() as services:
         with services.database.read() as database:
             row = named_store(database, store)
-        target = listed_embedder(services, DEFAULT_PROJECT, embedder)
-        name = services.settings.embedder if embedder == services.settings.embedder_name else embedder
-        with progress_bar() as progress:
-            task = progress.add_task("Embedding", total=None)
-            moved = move_store(
-                services.database,
-                DEFAULT_PROJECT,
-                row.id,
-                target,
-                name=name,
-                tell=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+            live = live_generation(database, row.id)
+            unchanged = generation_overview(database, live)
+        name = None if embedder is None else embedder_setting(services, DEFAULT_PROJECT, embedder)
+        chunking = changed_chunking(live, *sizes)
+        made = make_generation(
+            services,
+            row.id,
+            lambda database, found, owner: services.generations.begin(
+                database, found, embedder=name, chunking=chunking, owner=owner
+            ),
+        )
+    now = made or unchanged
     if as_json:
-        print_json({"id": row.id, "embedder": name, **asdict(moved)})
+        print_json({"id": row.id, "changed": made is not None, "generation": asdict(now), "embedder": now.embedder})
         return
-    click.echo(
-        f"{row.name or row.id} is searched with {name}: {moved.windows} pieces, {moved.embedded} of them embedded."
-    )
+    how = f"{now.embedder}, chunks of {now.chunk_tokens} tokens, {now.overlap_tokens} of them repeated"
+    click.echo(f"{row.name or row.id} is searched with {how}{'' if made else ' already'}: {now.documents} documents.")
 
 
 @stores.command()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.storage.tables import JobState
 
 INGEST = "ingest"
+INDEX = "index"
 VALIDATE = "validate"
 TUNE = "tune"
 MAX_ATTEMPTS = 3
@@ -30,7 +31,8 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it was claimed. `subject` names what it is about: the `seq` of a document or of a fine-tuning job.
+    """A job as it was claimed. `subject` names what it is about: the `seq` of a document or of a fine-tuning
+    job, the `id` of a generation.
 
     `token` is the claim's: once the job has another, or is not running, its worker may not write.
     """

@@ -1,4 +1,4 @@
-"""Who holds a job: `host:pid:start time:number`, so that a dead holder on this host is known at once."""
+"""Who holds a job: `host:pid:start:number`, so that a dead holder on this host is known at once."""
 
 import os
 import socket
@@ -7,6 +7,8 @@ from itertools import count
 from pathlib import Path
 
 import psutil
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 _numbers = count(1)
 
@@ -30,7 +32,18 @@ def _host() -> str:
 
 
 def _started(pid: int) -> str | None:
-    """When a process started, in milliseconds: process ids are used again."""
+    """When a process started: process ids are used again. Not by the wall clock, which may be set meanwhile."""
+    if not _BOOT.exists():
+        return _started_by_clock(pid)
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The third field of proc(5), the state, comes first here; the 22nd counts ticks since the machine was started.
+    return None if fields[0] in "ZX" else f"{_BOOT.read_text()[:8]}-{fields[19]}"
+
+
+def _started_by_clock(pid: int) -> str | None:
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else str(round(process.create_time() * 1000))

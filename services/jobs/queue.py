@@ -16,6 +16,9 @@ from services.jobs.job import LIVE, Job, sources_of
 from services.storage.tables import JobRow, JobState
 
 LEASE_S = 60.0
+# Nothing is put off for longer: what says so was written by a clock that has gone back since.
+LONGEST_DELAY_S = 300.0
+CLOCK_SLACK_S = 10.0
 
 # Written out in the statement: SQLite would not see by a parameter that the index of live jobs has what is wanted.
 _LIVE: BindParameter[list[str]] = bindparam("live", sorted(LIVE), expanding=True, literal_execute=True)
@@ -124,6 +127,18 @@ def renew(session: Session, owner: str) -> None:
     session.execute(mine.values(lease_until=time.time() + LEASE_S))
 
 
+def shorten_leases(session: Session) -> None:
+    """Let no lease last longer than one that begins now: the clock has gone back since it was given."""
+    longest = time.time() + LEASE_S
+    session.execute(update(JobRow).where(_too_long(longest)).values(lease_until=longest))
+
+
+def has_long_leases(session: Session) -> bool:
+    """Tell whether there are leases to shorten. A clock that is set by a second or two makes none."""
+    longest = time.time() + LEASE_S + CLOCK_SLACK_S
+    return session.scalar(select(JobRow.seq).where(_too_long(longest)).limit(1)) is not None
+
+
 def lost(session: Session, is_dead: Callable[[str], bool], kinds: Collection[str]) -> list[str]:
     """Give the owners of live jobs of these kinds whose process has ended or whose lease has lapsed."""
     leases = session.execute(
@@ -172,9 +187,15 @@ def _claim(session: Session, owner: str, limit: int, *wanted: ColumnElement[bool
     return sorted((_job(row) for row in claimed), key=lambda job: job.seq)
 
 
+def _too_long(longest: float) -> ColumnElement[bool]:
+    return JobRow.state.in_(_LIVE) & (JobRow.lease_until > longest)
+
+
 def _claimable(kind: str, owner: str, subject: str | None) -> ColumnElement[bool]:
     mine = or_(JobRow.owner.is_(None), JobRow.owner == owner)
-    found = (JobRow.state == JobState.QUEUED) & (JobRow.kind == kind) & (JobRow.not_before <= time.time()) & mine
+    now = time.time()
+    due = or_(JobRow.not_before <= now, JobRow.not_before > now + LONGEST_DELAY_S)
+    found = (JobRow.state == JobState.QUEUED) & (JobRow.kind == kind) & due & mine
     return found if subject is None else found & (JobRow.subject == subject)
 
 

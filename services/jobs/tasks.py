@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
-from rag.chunk import AUTO, ChunkingStrategy
+from rag.chunk import ChunkingStrategy
 from rag.errors import EmbedderMismatch, RagError
 from rag.ingest import Ingested, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
@@ -22,7 +22,8 @@ from services.jobs.job import INGEST, MAX_ATTEMPTS, Finished, Job, Stopped
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.documents import VectorsGone, fail_document, store_version
-from services.storage.tables import DocumentRow, FileRow, JobState, VectorStoreRow
+from services.storage.generations import live_generation, strategy_of
+from services.storage.tables import DocumentRow, FileRow, GenerationRow, JobState
 from services.storage.vectors import SqlVectorCache
 
 BATCH_FILES = 64
@@ -57,12 +58,13 @@ class Task(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
-    """What a version of a document is made of: the bytes, the strategy, and the embedder that its store names."""
+    """What a version of a document is made of, and for which generation of its store's index."""
 
     filename: str
     sha256: str
     strategy: ChunkingStrategy
     made_with: str
+    generation_id: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,14 +184,14 @@ class IngestTask:
         found = _current(session, job)
         if found is None:
             return end(session, job, JobState.CANCELLED)
-        document, version = found
+        document, version, live = found
         if version != outcome.ref.version:
-            # Other bytes came in while these were read, or the store was moved: the last ones are to stay.
+            # Other bytes came in while these were read, or another generation went live: the last is to stay.
             queue.release(session, job)
             return Finished(job_id=job.id, state=JobState.QUEUED)
         if isinstance(outcome, Rejected):
             return self._reject(session, job, outcome.error)
-        store_version(session, document, outcome, sha256=version.sha256, vector_bytes=vector_bytes)
+        store_version(session, document, outcome, live=live, sha256=version.sha256, vector_bytes=vector_bytes)
         return end(session, job, JobState.SUCCEEDED, chunks=len(outcome.chunks))
 
     def _reject(self, session: Session, job: Job, error: RagError) -> Finished:
@@ -235,16 +237,22 @@ def end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: 
     return Finished(job_id=job.id, state=state, chunks=chunks, error=error)
 
 
-def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version] | None:
-    """Give a job's document with what its next version is to be made of."""
+def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, GenerationRow] | None:
+    """Give a job's document with what its next version is to be made of, and the generation that this goes into."""
     row = session.execute(
-        select(DocumentRow, FileRow.sha256, VectorStoreRow.embedder)
+        select(DocumentRow, FileRow.sha256)
         .join(FileRow, FileRow.id == DocumentRow.file_id)
-        .join(VectorStoreRow, VectorStoreRow.id == DocumentRow.store_id)
         .where(DocumentRow.seq == int(job.subject))
     ).one_or_none()
     if row is None:
         return None
-    document, sha256, made_with = row
-    strategy = ChunkingStrategy(**document.chunking) if document.chunking else AUTO
-    return document, _Version(filename=document.filename, sha256=sha256, strategy=strategy, made_with=made_with)
+    document, sha256 = row
+    live = live_generation(session, document.store_id)
+    version = _Version(
+        filename=document.filename,
+        sha256=sha256,
+        strategy=strategy_of(document, live),
+        made_with=live.embedder,
+        generation_id=live.id,
+    )
+    return document, version, live

@@ -147,9 +147,10 @@ class Worker:
 
     def _take_back_lost(self) -> None:
         with self._database.read() as session:
-            if not self._lost_owners(session):
+            if not self._lost_owners(session) and not queue.has_long_leases(session):
                 return
         with self._database.write() as session:
+            queue.shorten_leases(session)
             for owner in self._lost_owners(session):
                 log.warning("worker_lost owner=%s", owner)
                 queue.free(session, owner)

@@ -1,4 +1,4 @@
-"""A store's chunks as its indexes read them. Plain SQL: a start reads every chunk that is new."""
+"""A generation's chunks as its indexes read them. Plain SQL: a start reads every chunk that is new."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -12,17 +12,27 @@ from rag.ports import Filter, IndexRow, Vectors
 from rag.types import AttributeValue, ChunkId, Passage
 from services.storage.attributes import matching_documents, read_attributes
 from services.storage.database import Database
-from services.storage.tables import ChunkRow, DocumentRow, DocumentTextRow, VectorRow, VectorStoreRow, WindowRow
+from services.storage.tables import (
+    ChunkRow,
+    DocumentRow,
+    DocumentTextRow,
+    GenerationRow,
+    GenerationState,
+    VectorRow,
+    WindowRow,
+)
 
 ROWS_PAGE = 500
 
-_STORE = select(VectorStoreRow.revision, VectorStoreRow.embedder).where(VectorStoreRow.id == bindparam("store_id"))
-_CHUNK_IDS = select(ChunkRow.id).where(ChunkRow.store_id == bindparam("store_id")).order_by(ChunkRow.id)
+_GENERATION = select(GenerationRow.revision).where(
+    GenerationRow.id == bindparam("generation_id"), GenerationRow.state != GenerationState.REMOVED
+)
+_CHUNK_IDS = select(ChunkRow.id).where(ChunkRow.generation_id == bindparam("generation_id")).order_by(ChunkRow.id)
 _WITH_DOCUMENTS = (
     select(ChunkRow.id, DocumentRow.filename, DocumentTextRow.title, ChunkRow.heading_path, ChunkRow.text)
     .join(DocumentRow, DocumentRow.seq == ChunkRow.document_seq)
     .join(DocumentTextRow, DocumentTextRow.document_seq == ChunkRow.document_seq)
-    .where(ChunkRow.store_id == bindparam("store_id"), ChunkRow.id.in_(bindparam("ids", expanding=True)))
+    .where(ChunkRow.generation_id == bindparam("generation_id"), ChunkRow.id.in_(bindparam("ids", expanding=True)))
     .order_by(ChunkRow.id)
 )
 _PASSAGES = _WITH_DOCUMENTS.add_columns(
@@ -36,21 +46,20 @@ _VECTORS = (
 )
 
 
-class StoreMoved(Exception):
-    """A store's vectors are another embedder's by now. Ask again what it is made with."""
+class GenerationGone(Exception):
+    """A generation has been removed. Ask again which one is live."""
 
 
 class SqlChunkSource:
-    """The searchable chunks of one store (`rag.ports.ChunkSource`); each call sees what is committed then.
+    """The chunks of one generation (`rag.ports.ChunkSource`); each call sees what is committed then.
 
-    `made_with` names the embedder whose vectors are wanted; None takes those that there are. `revision` and `rows`
-    raise StoreMoved once the store is made with another, so that no index ever holds the vectors of two.
+    Every method but `chunk_ids` and `matching` raises GenerationGone once the generation is being removed: nobody is
+    given half of one.
     """
 
-    def __init__(self, database: Database, store_id: str, *, made_with: str | None = None) -> None:
+    def __init__(self, database: Database, generation: GenerationRow) -> None:
         self._database = database
-        self._store_id = store_id
-        self._made_with = made_with
+        self._generation_id, self._store_id = generation.id, generation.store_id
 
     def revision(self) -> int:
         with self._database.engine.connect() as connection:
@@ -58,7 +67,7 @@ class SqlChunkSource:
 
     def chunk_ids(self) -> NDArray[np.int64]:
         with self._database.engine.connect() as connection:
-            found = connection.execute(_CHUNK_IDS, {"store_id": self._store_id}).scalars().all()
+            found = connection.execute(_CHUNK_IDS, {"generation_id": self._generation_id}).scalars().all()
         return np.array(found, dtype=np.int64)
 
     def rows(self, chunk_ids: NDArray[np.int64]) -> Iterator[IndexRow]:
@@ -71,32 +80,35 @@ class SqlChunkSource:
 
     def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
         with self._database.engine.connect() as connection:
-            rows = connection.execute(_PASSAGES, {"store_id": self._store_id, "ids": list(chunk_ids)}).all()
+            rows = connection.execute(_PASSAGES, self._named(chunk_ids)).all()
+            self._revision(connection)
             attributes = read_attributes(connection, {row.document_seq for row in rows})
         return {ChunkId(row.id): _passage(row, attributes.get(row.document_seq, {})) for row in rows}
 
     def matching(self, filters: Filter) -> NDArray[np.int64]:
         documents = matching_documents(self._store_id, filters, self._database.engine.dialect.name)
-        statement = select(ChunkRow.id).where(ChunkRow.store_id == self._store_id, ChunkRow.document_seq.in_(documents))
+        mine = ChunkRow.generation_id == self._generation_id
+        statement = select(ChunkRow.id).where(mine, ChunkRow.document_seq.in_(documents))
         with self._database.engine.connect() as connection:
             return np.array(connection.execute(statement.order_by(ChunkRow.id)).scalars().all(), dtype=np.int64)
 
     def _revision(self, connection: Connection) -> int:
-        store = connection.execute(_STORE, {"store_id": self._store_id}).one_or_none()
-        if store is None:
-            return 0
-        if self._made_with is not None and store.embedder != self._made_with:
-            raise StoreMoved
-        return int(store.revision)
+        revision = connection.execute(_GENERATION, {"generation_id": self._generation_id}).scalar()
+        if revision is None:
+            raise GenerationGone
+        return int(revision)
+
+    def _named(self, chunk_ids: Sequence[int]) -> dict[str, Any]:
+        return {"generation_id": self._generation_id, "ids": list(chunk_ids)}
 
     def _page(self, connection: Connection, ids: Sequence[int]) -> list[IndexRow]:
-        self._revision(connection)
         found = connection.execute(_VECTORS, {"ids": ids})
         vectors = {
             chunk_id: np.stack([decode_vector(row.vector) for row in windows])
             for chunk_id, windows in groupby(found, key=lambda row: row.chunk_id)
         }
-        rows = connection.execute(_WITH_DOCUMENTS, {"store_id": self._store_id, "ids": ids})
+        rows = connection.execute(_WITH_DOCUMENTS, self._named(ids)).all()
+        self._revision(connection)
         return [
             IndexRow(
                 chunk_id=ChunkId(row.id),

@@ -2,13 +2,25 @@
 
 Every table but `projects` carries `project_id`. Where the API lists a noun, `seq` gives its order
 (`created_at` has only seconds). Times are unix seconds. Chunks are written once and never changed:
-a new version of a document has new chunks, under ids that are never used again.
+a new version of a document, and another generation of its store's index, has new chunks, under ids
+that are never used again.
 """
 
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint, false, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    UniqueConstraint,
+    false,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 DEFAULT_PROJECT = "default"
@@ -29,6 +41,17 @@ class FileStatus(StrEnum):
     COMPLETED = "completed"
     CANCELLED = "cancelled"
     FAILED = "failed"
+
+
+class GenerationState(StrEnum):
+    """States of a generation of a store's index; `services.generations` holds the transitions between them."""
+
+    BUILDING = "building"
+    READY = "ready"
+    LIVE = "live"
+    RETIRED = "retired"
+    FAILED = "failed"
+    REMOVED = "removed"
 
 
 class JobState(StrEnum):
@@ -138,7 +161,7 @@ class UploadPartRow(Base):
 
 
 class VectorStoreRow(Base):
-    """A vector store. `revision` grows with every change to its searchable chunks."""
+    """A vector store. What it is searched by is its live generation."""
 
     __tablename__ = "vector_stores"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -148,12 +171,49 @@ class VectorStoreRow(Base):
     project_id: Mapped[str] = _owned()
     name: Mapped[str | None] = mapped_column(index=True)
     description: Mapped[str | None]
-    embedder: Mapped[str]
-    revision: Mapped[int] = mapped_column(default=0)
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
     expires_after_days: Mapped[int | None]
     created_at: Mapped[int]
     last_active_at: Mapped[int]
+
+
+class GenerationRow(Base):
+    """One making of a store's index. `embedder` is named as in the settings, `chunking` is how it cuts by itself.
+
+    Of a store one is live, and one at most is being made. `revision` grows with every change to its chunks.
+    `turn` counts the store's switches: the last one to have been live has the highest. `error` says why one failed.
+    """
+
+    __tablename__ = "generations"
+    __table_args__ = (
+        Index(
+            "uq_generations_live",
+            "store_id",
+            unique=True,
+            sqlite_where=text("state = 'live'"),
+            postgresql_where=text("state = 'live'"),
+        ),
+        Index(
+            "uq_generations_building",
+            "store_id",
+            unique=True,
+            sqlite_where=text("state IN ('building', 'ready')"),
+            postgresql_where=text("state IN ('building', 'ready')"),
+        ),
+        _one_of("state", GenerationState),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    project_id: Mapped[str] = _owned()
+    store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str]
+    embedder: Mapped[str] = mapped_column(index=True)
+    chunking: Mapped[dict[str, Any]]
+    revision: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None]
+    created_at: Mapped[int]
+    turn: Mapped[int | None]
 
 
 class FileBatchRow(Base):
@@ -171,7 +231,7 @@ class FileBatchRow(Base):
 class DocumentRow(Base):
     """A file in a store. Its identity is (store, source): the file id over HTTP, the absolute path by CLI.
 
-    `chunking` is the strategy as asked for, null for the default. `chunked_sha256` tells, together
+    `chunking` is the strategy as asked for, null for its store's. `chunked_sha256` tells, together
     with the strategy, whether the live chunks are of the file's present bytes.
     """
 
@@ -215,7 +275,10 @@ class AttributeRow(Base):
 
 
 class DocumentTextRow(Base):
-    """The canonical text of a document and its structure: pages as [number, start, end]."""
+    """The canonical text of a document and its structure: pages as [number, start, end].
+
+    `headings` are [level, title, start]; null where the text was kept before they were.
+    """
 
     __tablename__ = "document_texts"
 
@@ -225,16 +288,39 @@ class DocumentTextRow(Base):
     title: Mapped[str | None]
     text: Mapped[str]
     pages: Mapped[list[Any]]
+    headings: Mapped[list[Any] | None]
+
+
+class IndexedDocumentRow(Base):
+    """A document that is in a generation, with all of its chunks; its present text, always."""
+
+    __tablename__ = "indexed_documents"
+
+    document_seq: Mapped[int] = mapped_column(ForeignKey("documents.seq", ondelete="CASCADE"), primary_key=True)
+    generation_id: Mapped[int] = mapped_column(
+        ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True, index=True
+    )
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    usage_bytes: Mapped[int]
 
 
 class ChunkRow(Base):
     __tablename__ = "chunks"
-    __table_args__ = (Index("ix_chunks_store", "store_id", "id"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["document_seq", "generation_id"],
+            ["indexed_documents.document_seq", "indexed_documents.generation_id"],
+            ondelete="CASCADE",
+        ),
+        Index("ix_chunks_generation", "generation_id", "id"),
+        Index("ix_chunks_document", "document_seq", "generation_id"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
-    store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"))
-    document_seq: Mapped[int] = mapped_column(ForeignKey("documents.seq", ondelete="CASCADE"), index=True)
+    generation_id: Mapped[int]
+    document_seq: Mapped[int]
     ordinal: Mapped[int]
     text: Mapped[str]
     start: Mapped[int]
@@ -258,13 +344,17 @@ class WindowRow(Base):
 
 
 class VectorRow(Base):
-    """A unit vector, float32 little-endian, under sha256(embedder id, text): what is never embedded twice."""
+    """A unit vector, float32 little-endian, under sha256(embedder id, text): what is never embedded twice.
+
+    `checksum` is the CRC-32 of its bytes.
+    """
 
     __tablename__ = "vectors"
 
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     vector: Mapped[bytes] = mapped_column(LargeBinary)
+    checksum: Mapped[int] = mapped_column(BigInteger)
 
 
 class JobRow(Base):

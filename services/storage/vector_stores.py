@@ -7,11 +7,13 @@ from pathlib import Path
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from rag.chunk import AUTO, ChunkingStrategy
 from rag.errors import EmbedderMismatch
 from rag.ports import Embedder
 from services.ids import VECTOR_STORE, new_id
+from services.storage.generations import BEING_MADE, add_generation
 from services.storage.paging import Page, PageRequest, read_page
-from services.storage.tables import VectorStoreRow
+from services.storage.tables import GenerationRow, GenerationState, VectorStoreRow
 
 DAY_S = 86_400
 
@@ -22,18 +24,18 @@ def create_store(
     *,
     name: str | None,
     embedder: str,
+    chunking: ChunkingStrategy = AUTO,
     description: str | None = None,
     expires_after_days: int | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> VectorStoreRow:
-    """Make an empty store, to be searched with the embedder of that name."""
+    """Make an empty store, with a live generation made with the embedder of that name."""
     now = int(time.time())
     row = VectorStoreRow(
         id=new_id(VECTOR_STORE),
         project_id=project_id,
         name=name,
         description=description,
-        embedder=embedder,
         expires_after_days=expires_after_days,
         metadata_=dict(metadata or {}),
         created_at=now,
@@ -41,6 +43,7 @@ def create_store(
     )
     session.add(row)
     session.flush()
+    add_generation(session, row, embedder=embedder, chunking=chunking, state=GenerationState.LIVE, turn=1)
     return row
 
 
@@ -63,8 +66,13 @@ def find_store_by_name(session: Session, project_id: str, name: str) -> VectorSt
 
 
 def stores_made_with(session: Session, project_id: str, embedder: str) -> Sequence[VectorStoreRow]:
-    """Give a project's stores that name an embedder, the oldest first."""
-    mine = select(VectorStoreRow).where(VectorStoreRow.project_id == project_id, VectorStoreRow.embedder == embedder)
+    """Give a project's stores that are searched with an embedder, or about to be, the oldest first."""
+    named = select(GenerationRow.store_id).where(
+        GenerationRow.project_id == project_id,
+        GenerationRow.embedder == embedder,
+        GenerationRow.state.in_((GenerationState.LIVE, *BEING_MADE)),
+    )
+    mine = select(VectorStoreRow).where(VectorStoreRow.id.in_(named))
     return session.scalars(mine.order_by(VectorStoreRow.seq)).all()
 
 
@@ -95,5 +103,5 @@ def require_embedder(made_with: str, embedder: Embedder) -> None:
     if Path(made_with).resolve().name != embedder.name:
         raise EmbedderMismatch(
             f"The vector store was made with the embedder {made_with!r}, not {embedder.name!r}.",
-            hint="Set LOAM_EMBEDDER to that one, or ingest the files into a new store.",
+            hint="Set LOAM_EMBEDDER to that one, or give the store this one: loam stores update NAME --embedder ID.",
         )

@@ -1,5 +1,6 @@
 """Vectors under the hash of their text, one for every window that has that text: none is computed twice."""
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
@@ -31,7 +32,7 @@ class SqlVectorCache:
 def known_keys(session: Session, project_id: str, keys: Iterable[VectorKey]) -> set[VectorKey]:
     """Give those of the keys that have a vector."""
     mine = select(VectorRow.key).where(VectorRow.project_id == project_id)
-    return {key for page in _pages(keys) for key in session.scalars(mine.where(VectorRow.key.in_(page)))}
+    return {key for page in pages(keys) for key in session.scalars(mine.where(VectorRow.key.in_(page)))}
 
 
 def add_vectors(session: Session, project_id: str, keys: Set[VectorKey], vectors: Mapping[VectorKey, Vectors]) -> bool:
@@ -39,20 +40,30 @@ def add_vectors(session: Session, project_id: str, keys: Set[VectorKey], vectors
     wanted = keys - known_keys(session, project_id, keys)
     if not wanted <= vectors.keys():
         return False
-    rows = [{"project_id": project_id, "key": key, "vector": encode_vector(vectors[key])} for key in wanted]
+    rows = [_vector_values(project_id, key, encode_vector(vectors[key])) for key in wanted]
     if rows:
         session.execute(insert(VectorRow), rows)
     return True
 
 
+def remove_vectors(session: Session, project_id: str, keys: Iterable[VectorKey]) -> None:
+    """Remove vectors, whether windows use them or not: others are about to take their place."""
+    for page in pages(keys):
+        session.execute(delete(VectorRow).where(VectorRow.project_id == project_id, VectorRow.key.in_(page)))
+
+
 def remove_unused_vectors(session: Session, project_id: str, keys: Iterable[VectorKey]) -> None:
     """Remove those of the vectors that no window uses any more."""
     used = exists().where(WindowRow.vector_key == VectorRow.key, WindowRow.project_id == project_id)
-    for page in _pages(keys):
+    for page in pages(keys):
         session.execute(delete(VectorRow).where(VectorRow.project_id == project_id, VectorRow.key.in_(page), ~used))
 
 
-def _pages(keys: Iterable[VectorKey]) -> Iterator[list[VectorKey]]:
+def _vector_values(project_id: str, key: VectorKey, vector: bytes) -> dict[str, object]:
+    return {"project_id": project_id, "key": key, "vector": vector, "checksum": zlib.crc32(vector)}
+
+
+def pages(keys: Iterable[VectorKey]) -> Iterator[list[VectorKey]]:
     remaining = iter(keys)
     while page := list(islice(remaining, KEYS_PAGE)):
         yield page

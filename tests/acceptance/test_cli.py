@@ -1,43 +1,20 @@
 """The command line as a user starts it: real processes over a home, with no server."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-LOAM = Path(sys.executable).with_name("loam")
+from tests.acceptance.shell import LOAM, Shell
+
 LEAVE = "# Leave\n\nEmployees have thirty days of leave a year.\n\n# Travel\n\nTrains are booked by the front desk.\n"
 QUESTION = "How many days of leave do employees have?"
 
 pytestmark = pytest.mark.acceptance
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Runs `loam` in a home of its own."""
-
-    home: Path
-
-    def environment(self, **more: str) -> dict[str, str]:
-        return {**os.environ, "LOAM_HOME": str(self.home), **more}
-
-    def run(self, *words: object, code: int = 0, stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-        command = [str(LOAM), *map(str, words)]
-        ran = subprocess.run(command, env=self.environment(**more), input=stdin, capture_output=True, text=True)
-        assert ran.returncode == code, ran.stderr
-        assert "Traceback" not in ran.stderr
-        return ran
-
-    def json(self, *words: object) -> Any:
-        return json.loads(self.run(*words, "--json").stdout)
 
 
 @pytest.fixture

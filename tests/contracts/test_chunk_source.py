@@ -13,7 +13,7 @@ from rag.types import AttributeValue, ChunkId
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
 from tests.fakes.chunk_source import MemorySource
-from tests.fakes.stored import add_document, add_store, remove_document
+from tests.fakes.stored import add_document, add_store, live_of, remove_document
 
 Add = Callable[..., ChunkId]
 
@@ -39,7 +39,7 @@ class _Sql:
         add_store(database, "vs_1")
         add_store(database, "vs_other")
         add_document(database, "vs_other", "another store's", np.ones((1, 2)), title="T")
-        self.source: ChunkSource = SqlChunkSource(database, "vs_1")
+        self.source: ChunkSource = SqlChunkSource(database, live_of(database, "vs_1"))
 
     def add(self, text: str, vectors: Any, attributes: Mapping[str, AttributeValue] | None = None) -> ChunkId:
         return add_document(self._database, "vs_1", text, vectors, title="T", attributes=attributes or {})

@@ -47,7 +47,8 @@ def ingest_folder(services: Services, folder: Path) -> None:
     worker.run_until_idle([one.job_id for one in added if one.job_id], acknowledge)
 
 
-def _count_steps(services: Services, last: int) -> "count[int]":
+def count_steps(services: Services, last: int) -> "count[int]":
+    """Count the steps of this process from now on, and kill it at one of them."""
     steps = count(1)
 
     def step(*_arguments: object) -> None:
@@ -69,7 +70,7 @@ def _count_steps(services: Services, last: int) -> "count[int]":
 def main() -> None:
     home, folder, last = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     services = open_services(Settings(home=home))
-    steps = _count_steps(services, last)
+    steps = count_steps(services, last)
     ingest_folder(services, folder)
     sys.stdout.write(f"{next(steps)}\n")
 

@@ -7,6 +7,7 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from rag.chunk import AUTO
 from rag.ingest import Ingested, vector_key
 from rag.types import AttributeValue, Chunk, ChunkId, Document, Window
 from services.storage.attributes import write_attributes
@@ -14,23 +15,31 @@ from services.storage.blobs import Blob
 from services.storage.database import Database
 from services.storage.documents import add_documents, delete_document, store_version
 from services.storage.files import add_file
-from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, FileRow, VectorStoreRow
+from services.storage.generations import add_generation, live_generation
+from services.storage.tables import (
+    DEFAULT_PROJECT,
+    ChunkRow,
+    DocumentRow,
+    FileRow,
+    GenerationRow,
+    GenerationState,
+    VectorStoreRow,
+)
 
 NO_BLOB = Blob(sha256="0" * 64, size_bytes=1)
 
 
 def add_store(database: Database, store_id: str, *, embedder: str = "words") -> None:
     with database.write() as session:
-        session.add(
-            VectorStoreRow(
-                id=store_id,
-                project_id=DEFAULT_PROJECT,
-                name=store_id,
-                embedder=embedder,
-                created_at=0,
-                last_active_at=0,
-            )
-        )
+        store = VectorStoreRow(id=store_id, project_id=DEFAULT_PROJECT, name=store_id, created_at=0, last_active_at=0)
+        session.add(store)
+        session.flush()
+        add_generation(session, store, embedder=embedder, chunking=AUTO, state=GenerationState.LIVE, turn=1)
+
+
+def live_of(database: Database, store_id: str) -> GenerationRow:
+    with database.read() as session:
+        return live_generation(session, store_id)
 
 
 def put_file(session: Session, name: str = "a.txt", blob: Blob = NO_BLOB) -> FileRow:
@@ -63,7 +72,8 @@ def add_document(
         file = put_file(session, f"{text}.txt")
         (document,) = add_documents(session, store_id, {file.id: file})
         write_attributes(session, [(document, attributes or {})])
-        store_version(session, document, one_chunk(text, vectors, title=title), sha256="0" * 64, vector_bytes=8)
+        version, live = one_chunk(text, vectors, title=title), live_generation(session, store_id)
+        store_version(session, document, version, live=live, sha256="0" * 64, vector_bytes=8)
         return ChunkId(session.scalars(select(ChunkRow.id).where(ChunkRow.document_seq == document.seq)).one())
 
 

@@ -17,6 +17,7 @@ from services.storage.tables import ChunkRow, DocumentRow, DocumentTextRow, File
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
 from tests.fakes.killed_ingest import ingest_folder, store_id
+from tests.fakes.stored import live_of
 
 FILES = 8
 MOMENTS = 12
@@ -127,7 +128,7 @@ def check_all_in_order(services: Services) -> None:
 
 
 def check_index(services: Services) -> None:
-    source = SqlChunkSource(services.database, store_id(services))
+    source = SqlChunkSource(services.database, live_of(services.database, store_id(services)))
     index = StoreIndex(services.settings.indexes_dir / "checked", embedder_id="words-1", dimensions=64)
     index.sync(source)
     ids = source.chunk_ids()

@@ -15,10 +15,8 @@ from services.api.vector_stores.schemas import (
     UpdateVectorStore,
     VectorStore,
     store_deleted,
-    store_object,
 )
 from services.api.vector_stores.search import SearchPage, SearchVectorStore, search_page
-from services.storage.store_files import count_by_store
 from services.storage.vector_stores import list_stores
 
 router = APIRouter()
@@ -36,8 +34,8 @@ def create(services: ServicesDep, creating: CreatingDep, wanted: CreateVectorSto
 def list_(services: ServicesDep, project_id: ProjectDep, request: PagingDep) -> ListOf[VectorStore]:
     with services.database.read() as session:
         page = list_stores(session, project_id, request)
-        counts = count_by_store(session, page.rows)
-    return list_of([store_object(row, counts[row.id]) for row in page.rows], has_more=page.has_more)
+        found = service.store_objects(session, page.rows)
+    return list_of(found, has_more=page.has_more)
 
 
 @get("/{vector_store_id}")
@@ -50,7 +48,17 @@ def retrieve(services: ServicesDep, project_id: ProjectDep, vector_store_id: str
 def update(
     services: ServicesDep, project_id: ProjectDep, vector_store_id: str, changes: UpdateVectorStore
 ) -> VectorStore:
-    return service.update_vector_store(services.database, project_id, vector_store_id, changes)
+    return service.update_vector_store(services, project_id, vector_store_id, changes)
+
+
+@post("/{vector_store_id}/index/rollback")
+def roll_back(services: ServicesDep, project_id: ProjectDep, vector_store_id: str) -> VectorStore:
+    return service.roll_back(services, project_id, vector_store_id)
+
+
+@post("/{vector_store_id}/index/cancel")
+def cancel(services: ServicesDep, project_id: ProjectDep, vector_store_id: str) -> VectorStore:
+    return service.cancel_generation(services, project_id, vector_store_id)
 
 
 @stores.delete("/{vector_store_id}")

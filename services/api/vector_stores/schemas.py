@@ -1,16 +1,18 @@
 """The wire of vector stores."""
 
 import time
+from collections.abc import Sequence
 from typing import Annotated, Literal, TypeAlias
 
+from openai.types import StaticFileChunkingStrategy, StaticFileChunkingStrategyObject, VectorStoreDeleted
 from openai.types import VectorStore as OpenAIVectorStore
-from openai.types import VectorStoreDeleted
 from openai.types.vector_store import ExpiresAfter, FileCounts
-from pydantic import Field
+from pydantic import BaseModel, Field
 
-from rag.chunk import ChunkingStrategy
+from rag.chunk import AUTO, ChunkingStrategy
 from services.api.wire import Metadata, Text, WireRequest
 from services.storage import store_files
+from services.storage.overview import GenerationOverview
 from services.storage.tables import VectorStoreRow
 from services.storage.vector_stores import expires_at, is_expired
 
@@ -61,15 +63,40 @@ class UpdateVectorStore(WireRequest):
     description: Text | None = None
     expires_after: Expiry | None = None
     metadata: Metadata | None = None
+    embedder: Text | None = None
+    chunking_strategy: Chunking | None = None
+
+    def chunking(self) -> ChunkingStrategy | None:
+        """Give how the store is to cut from now on; None for as it does. Raises InvalidChunking."""
+        return (self.chunking_strategy.strategy() or AUTO) if self.chunking_strategy else None
+
+
+class FileProgress(BaseModel):
+    completed: int
+    total: int
+
+
+class Generation(BaseModel):
+    """A generation of a store's index: what it is made with, and how far it is made."""
+
+    id: int
+    state: Literal["building", "ready", "live", "retired", "failed"]
+    embedder: str
+    chunking_strategy: StaticFileChunkingStrategyObject
+    documents: FileProgress
+    error: str | None
 
 
 class VectorStore(OpenAIVectorStore):
-    """OpenAI's store, with the description that it takes but does not give."""
+    """OpenAI's store, with the description that it takes but does not give, and the generations of its index."""
 
     description: str | None = None
+    generations: list[Generation]
 
 
-def store_object(row: VectorStoreRow, counts: store_files.FileCounts) -> VectorStore:
+def store_object(
+    row: VectorStoreRow, counts: store_files.FileCounts, generations: Sequence[GenerationOverview]
+) -> VectorStore:
     """Give the wire form of a store; one without a name has an empty one there, since null is not allowed."""
     store = VectorStore(
         id=row.id,
@@ -83,10 +110,23 @@ def store_object(row: VectorStoreRow, counts: store_files.FileCounts) -> VectorS
         last_active_at=row.last_active_at,
         expires_at=expires_at(row),
         metadata=row.metadata_,
+        generations=[_generation(one) for one in generations],
     )
     if row.expires_after_days is not None:
         store.expires_after = ExpiresAfter(anchor="last_active_at", days=row.expires_after_days)
     return store
+
+
+def _generation(one: GenerationOverview) -> Generation:
+    sizes = StaticFileChunkingStrategy(max_chunk_size_tokens=one.chunk_tokens, chunk_overlap_tokens=one.overlap_tokens)
+    return Generation(
+        id=one.id,
+        state=one.state,  # type: ignore[arg-type]  # checked by the database
+        embedder=one.embedder,
+        chunking_strategy=StaticFileChunkingStrategyObject(type="static", static=sizes),
+        documents=FileProgress(completed=one.documents_done, total=one.documents),
+        error=one.error,
+    )
 
 
 def store_deleted(store_id: str) -> VectorStoreDeleted:

@@ -1,18 +1,22 @@
 """What holds for vector stores."""
 
 import time
+from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
 from services.api.idempotency import Creating
 from services.api.vector_stores.schemas import CreateVectorStore, UpdateVectorStore, VectorStore, store_object
+from services.embedders import embedder_setting
 from services.errors import NotFound
 from services.ingestion import Ingestion, WantedFile
 from services.storage.database import Database
 from services.storage.documents import delete_store
+from services.storage.overview import generation_overviews
 from services.storage.store_files import count_by_store
 from services.storage.tables import VectorStoreRow
 from services.storage.vector_stores import create_store, find_store, is_expired
+from services.wiring import Services
 
 
 def require_store(session: Session, project_id: str, store_id: str) -> VectorStoreRow:
@@ -55,9 +59,14 @@ def create_vector_store(
     return creating.once(VectorStore, wanted.model_dump(), make)
 
 
-def update_vector_store(database: Database, project_id: str, store_id: str, changes: UpdateVectorStore) -> VectorStore:
-    """Change what is given and leave the rest. Raises NotFound."""
-    with database.write() as session:
+def update_vector_store(services: Services, project_id: str, store_id: str, changes: UpdateVectorStore) -> VectorStore:
+    """Change what is given and leave the rest; what the index is made with changes when it is made anew.
+
+    Raises NotFound, BadRequest while another index is being made, InvalidChunking.
+    """
+    embedder = changes.embedder and embedder_setting(services, project_id, changes.embedder)
+    chunking = changes.chunking()
+    with services.database.write() as session:
         row = require_store(session, project_id, store_id)
         given = changes.model_fields_set
         if "name" in given:
@@ -68,6 +77,24 @@ def update_vector_store(database: Database, project_id: str, store_id: str, chan
             row.metadata_ = changes.metadata or {}
         if "expires_after" in given:
             row.expires_after_days = changes.expires_after.days if changes.expires_after else None
+        if embedder or chunking:
+            services.generations.begin(session, row, embedder=embedder, chunking=chunking)
+        return described(session, row)
+
+
+def roll_back(services: Services, project_id: str, store_id: str) -> VectorStore:
+    """Begin to bring back the index that was live before. Raises NotFound, BadRequest where there is none."""
+    with services.database.write() as session:
+        row = require_store(session, project_id, store_id)
+        services.generations.roll_back(session, row)
+        return described(session, row)
+
+
+def cancel_generation(services: Services, project_id: str, store_id: str) -> VectorStore:
+    """Call off the index that is being made. Raises NotFound, BadRequest where there is none."""
+    with services.database.write() as session:
+        row = require_store(session, project_id, store_id)
+        services.generations.cancel(session, row)
         return described(session, row)
 
 
@@ -78,4 +105,9 @@ def delete_vector_store(database: Database, project_id: str, store_id: str) -> N
 
 
 def described(session: Session, row: VectorStoreRow) -> VectorStore:
-    return store_object(row, count_by_store(session, [row])[row.id])
+    return store_objects(session, [row])[0]
+
+
+def store_objects(session: Session, rows: Sequence[VectorStoreRow]) -> list[VectorStore]:
+    counts = count_by_store(session, rows)
+    return [store_object(row, counts[row.id], generation_overviews(session, row.id)) for row in rows]

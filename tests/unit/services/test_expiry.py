@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from sqlalchemy import select
 
@@ -9,6 +7,7 @@ from services.ingestion import WantedFile
 from services.storage.files import add_file, find_file
 from services.storage.tables import DEFAULT_PROJECT, DocumentRow, FileRow, UploadRow, VectorStoreRow
 from services.storage.uploads import add_part, add_upload
+from services.storage.vector_stores import create_store
 from services.wiring import Services
 
 
@@ -24,15 +23,10 @@ def keep_file(services: Services, content: bytes, *, expires_after_s: int | None
 
 def store_with(services: Services, file_id: str) -> str:
     with services.database.write() as session:
-        store = VectorStoreRow(
-            id="vs_soil", project_id=DEFAULT_PROJECT, name="soil", embedder="words", expires_after_days=1,
-            created_at=0, last_active_at=int(time.time()),
-        )  # fmt: skip
-        session.add(store)
-        session.flush()
+        store = create_store(session, DEFAULT_PROJECT, name="soil", embedder="words", expires_after_days=1)
         services.ingestion.add_files(session, DEFAULT_PROJECT, store.id, [WantedFile(file_id=file_id)])
     services.new_worker().run_until_idle()
-    return "vs_soil"
+    return store.id
 
 
 def test_an_expired_file_leaves_its_stores_and_its_bytes_go(services: Services) -> None:

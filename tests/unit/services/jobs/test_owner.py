@@ -2,6 +2,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from services.jobs.owner import is_dead, new_owner
 
 
@@ -22,6 +24,12 @@ def test_ended_process_is_dead() -> None:
 def test_process_id_that_is_used_again_is_dead() -> None:
     host = new_owner().rsplit(":", 3)[0]
     assert is_dead(f"{host}:{os.getpid()}:1000:1")
+
+
+def test_living_process_is_not_dead_when_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = new_owner()
+    monkeypatch.setattr("psutil._pslinux.boot_time", lambda: 1.0)
+    assert not is_dead(owner)
 
 
 def test_nothing_is_known_of_another_host() -> None:

@@ -48,8 +48,9 @@ def test_database_of_a_newer_version_is_refused(database: Database) -> None:
 
 
 def _statements(database: Database) -> set[tuple[str, str]]:
-    """The CREATE statements, without the blanks in which they differ."""
+    """The CREATE statements, without the blanks and quotes in which they differ."""
     with database.engine.connect() as connection:
         rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")).all()
     skipped = {"alembic_version", "sqlite_sequence"}
-    return {(name, "".join(sorted(sql.replace(",", " ").split()))) for name, sql in rows if name not in skipped}
+    unmarked = {name: sql.replace(",", " ").replace('"', "") for name, sql in rows if name not in skipped}
+    return {(name, "".join(sorted(sql.split()))) for name, sql in unmarked.items()}

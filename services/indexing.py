@@ -1,0 +1,83 @@
+"""Putting documents into a generation of a store's index, from the texts that are kept."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from rag.ingest import Ingested, Kept, Rejected, VectorCache, reindex
+from rag.ports import Embedder
+from services.errors import ServiceError
+from services.storage.database import Database
+from services.storage.documents import VectorsGone, index_document, read_document
+from services.storage.generations import strategy_of
+from services.storage.tables import DocumentRow, GenerationRow
+from services.storage.vectors import remove_vectors
+
+FLOAT_BYTES = 4
+
+_Outcome = Ingested[int] | Rejected[int]
+
+
+class NotIndexed(ServiceError):
+    """A document cannot be put into a generation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling:
+    """One generation that is filled. `guard` gives its row in a transaction that writes, or raises.
+
+    What `cache` does not know is embedded and replaces what the database may have in its place.
+    """
+
+    database: Database
+    generation: GenerationRow
+    embedder: Embedder
+    cache: VectorCache
+    guard: Callable[[Session], GenerationRow]
+    checkpoint: Callable[[], None] = lambda: None
+
+    def put(self, seqs: Sequence[int]) -> None:
+        """Put in what these documents hold now, each whole; one that changes meanwhile is left out."""
+        done: list[_Outcome] = []
+        kept = self._kept(seqs, done)
+        for outcome in reindex(kept, embedder=self.embedder, cache=self.cache, checkpoint=self.checkpoint):
+            done.append(outcome)
+        self._settle(done)
+
+    def _kept(self, seqs: Sequence[int], done: list[_Outcome]) -> Iterator[Kept[int]]:
+        for seq in seqs:
+            # `reindex` asks for another document when it has handed over all that it finished.
+            self._settle(done)
+            self.checkpoint()
+            if (kept := self._read(seq)) is not None:
+                yield kept
+
+    def _read(self, seq: int) -> Kept[int] | None:
+        with self.database.read() as session:
+            row, document = session.get(DocumentRow, seq), read_document(session, seq)
+            if row is None or document is None:
+                return None
+            return Kept(ref=seq, document=document, strategy=strategy_of(row, self.generation))
+
+    def _settle(self, done: list[_Outcome]) -> None:
+        """Write what is finished, and one commit for all."""
+        if not done:
+            return
+        with self.database.write() as session:
+            generation = self.guard(session)
+            for outcome in done:
+                self._write(session, generation, outcome)
+        done.clear()
+
+    def _write(self, session: Session, generation: GenerationRow, outcome: _Outcome) -> None:
+        if isinstance(outcome, Rejected):
+            document = session.get(DocumentRow, outcome.ref)
+            name = document.filename if document else f"document {outcome.ref}"
+            raise NotIndexed(f"{name!r} cannot be cut and embedded: {outcome.error}")
+        remove_vectors(session, generation.project_id, outcome.vectors)
+        try:
+            vector_bytes = self.embedder.dimensions * FLOAT_BYTES
+            index_document(session, generation, outcome.ref, outcome, vector_bytes=vector_bytes)
+        except VectorsGone:
+            return  # What it was to share has been removed since; it is still missing, and looked for again.
