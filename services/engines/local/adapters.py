@@ -26,7 +26,7 @@ BEYOND = ("use_dora", "lora_bias", "modules_to_save", "rank_pattern", "alpha_pat
 """Settings of PEFT's that make an adapter more than two matrices a layer."""
 
 Pair: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
-"""A [rank, in] and B, transposed, [rank, out]: so a product with few tokens takes half the time."""
+"""A [in, rank], a view of what was [rank, in], and B [rank, out]: so products with few tokens take the least time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,11 +44,10 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """Tokens of a pass, from `start` to before `end`, that an adapter changes."""
+    """So many of the tokens of a pass, behind those of the span before, and the adapter that changes them, if any."""
 
-    start: int
-    end: int
-    adapter: Adapter
+    tokens: int
+    adapter: Adapter | None
 
 
 class Adapters:
@@ -58,7 +57,7 @@ class Adapters:
         self._modules: dict[str, Any] = dict(model.named_modules())
         self._device = model.device
         self._hooked: set[str] = set()
-        self._spans: Mapping[int, Sequence[Span]] = {}
+        self._spoken: Mapping[int, _Spoken] = {}
         self._numbers = count(1)
 
     def load(self, folder: Path) -> Adapter:
@@ -79,23 +78,23 @@ class Adapters:
         return Adapter(number=next(self._numbers), scaling=_scaling(config), weights=pairs)
 
     @contextmanager
-    def speaking(self, tokens: int, spans: Sequence[Span], kept: int, kept_spans: Sequence[Span]) -> Iterator[None]:
-        """Let the spans' adapters speak: of so many tokens in most layers, of so many kept ones in the last."""
-        self._spans = {kept: kept_spans, tokens: spans} if spans else {}
+    def speaking(self, spans: Sequence[Span], kept: Sequence[Span]) -> Iterator[None]:
+        """Let adapters speak: of all tokens of a pass in most layers, of those that are kept in the last."""
+        self._spoken = {spoken.tokens: spoken for spoken in (_spoken(kept), _spoken(spans)) if spoken.adapters}
         try:
             yield
         finally:
-            self._spans = {}
+            self._spoken = {}
 
     def _hook(self, name: str) -> Any:
         def change(module: Any, args: tuple[Any, ...], output: "torch.Tensor") -> None:
-            if self._spans:
-                given = args[0].reshape(-1, args[0].shape[-1])
+            if not self._spoken:
+                return
+            given = args[0].reshape(-1, args[0].shape[-1])
+            spoken = self._spoken.get(len(given))
+            if spoken is not None:
                 changed = output.view(-1, output.shape[-1])
-                for span in self._spans[len(given)]:
-                    if name in span.adapter.weights:
-                        part = slice(span.start, span.end)
-                        _change(module, given[part], changed[part], span.adapter.weights[name], span.adapter.scaling)
+                spoken.change(name, module, given, changed)
 
         return change
 
@@ -120,21 +119,48 @@ class Adapters:
             shape = (module.in_features, module.out_features) if hasattr(module, "in_features") else module.weight.shape
             if (first.shape[1], second.shape[0], first.shape[0]) != (*shape, second.shape[1]):
                 raise ValueError(f"its weights for {name!r} are of another shape")
-        return {name: (first, second.T.contiguous()) for name, (first, second) in pairs.items()}
+        return {name: (first.T, second.T.contiguous()) for name, (first, second) in pairs.items()}
 
 
 def _scaling(config: Any) -> float:
     return float(config.lora_alpha / (config.r**0.5 if config.use_rslora else config.r))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Spoken:
+    """Spans as a layer's hook needs them, which runs some hundred times in a pass; those without tokens are left out.
+
+    `adapters` is empty if none changes anything.
+    """
+
+    tokens: int
+    sizes: Sequence[int]
+    adapters: Sequence[Adapter | None]
+
+    def change(self, name: str, module: Any, given: "torch.Tensor", changed: "torch.Tensor") -> None:
+        """Change in place what a layer gave [tokens, out] for what it was given [tokens, in]."""
+        parts = zip(self.adapters, given.split(self.sizes), changed.split(self.sizes), strict=True)
+        for adapter, taken, part in parts:
+            if adapter is not None and (pair := adapter.weights.get(name)) is not None:
+                _change(module, taken, part, pair, adapter.scaling)
+
+
+def _spoken(spans: Sequence[Span]) -> _Spoken:
+    spans = [span for span in spans if span.tokens]
+    adapters = [span.adapter for span in spans]
+    return _Spoken(
+        tokens=sum(span.tokens for span in spans),
+        sizes=[span.tokens for span in spans],
+        adapters=adapters if any(adapters) else (),
+    )
+
+
 def _change(module: Any, given: "torch.Tensor", changed: "torch.Tensor", pair: Pair, scaling: float) -> None:
     """Add an adapter's part to what a layer gave, in place, rounded as PEFT rounds it."""
-    from torch.nn.functional import linear
-
     first, second = pair
     if given.dtype == changed.dtype == first.dtype:
-        changed.addmm_(linear(given, first), second, alpha=scaling)
+        changed.addmm_(given.mm(first), second, alpha=scaling)
         return
-    part = linear(given.to(first.dtype), first) @ second * scaling
+    part = given.to(first.dtype).mm(first) @ second * scaling
     # Over quantized weights PEFT rounds the change before it is added, otherwise only the sum.
     changed.add_(part.to(changed.dtype) if hasattr(module.weight, "quant_state") else part)

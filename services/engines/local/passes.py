@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from services.engines.local.adapters import Adapter, Adapters, Span
 from services.engines.local.attention import NAME, Group, Kept, Layout, register, unsupported
 from services.engines.local.cache import Row, Shelf
+from services.engines.local.products import quicken
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +48,7 @@ class Passes:
         self._adapters = adapters
         self._windows = _windows(model)
         register()
+        quicken(model)
         model.set_attn_implementation(NAME)
 
     def run(self, segments: Sequence[Segment]) -> "list[torch.Tensor | None]":
@@ -68,7 +70,7 @@ class Passes:
             windows=self._windows,
         )  # fmt: skip
         counts, lengths = _counts(ordered), [len(segment.tokens) for segment in ordered]
-        with self._adapters.speaking(starts[-1], _spans(ordered, lengths), len(wanted), _spans(ordered, counts)):
+        with self._adapters.speaking(_spans(ordered, lengths), _spans(ordered, counts)):
             output = self._model(
                 input_ids=ids,
                 position_ids=positions,
@@ -100,15 +102,12 @@ def _counts(segments: Sequence[Segment]) -> list[int]:
 
 
 def _spans(segments: Sequence[Segment], counts: Sequence[int]) -> list[Span]:
-    """Give which tokens, of so many of each segment, an adapter changes."""
-    spans, start = [], 0
+    """Give which adapter changes which tokens, of so many of each segment."""
     pairs = zip((segment.adapter for segment in segments), counts, strict=True)
-    for adapter, group in groupby(pairs, key=lambda pair: pair[0]):
-        end = start + sum(count for _, count in group)
-        if adapter is not None:
-            spans.append(Span(start=start, end=end, adapter=adapter))
-        start = end
-    return spans
+    return [
+        Span(tokens=sum(count for _, count in group), adapter=adapter)
+        for adapter, group in groupby(pairs, key=lambda pair: pair[0])
+    ]
 
 
 def _kept(segments: Sequence[Segment], starts: Sequence[int], device: Any) -> Iterator[Kept]:
