@@ -12,31 +12,41 @@ from services.engines.messages import plain_message
 from services.engines.parameters import HARMLESS
 from services.errors import BadRequest
 
-SUPPORTS: Final = HARMLESS | {
-    "add_generation_prompt",
-    "continue_final_message",
-    "frequency_penalty",
-    "logit_bias",
-    "logprobs",
-    "max_completion_tokens",
-    "max_tokens",
-    "min_p",
-    "n",
-    "presence_penalty",
-    "prompt_logprobs",
-    "repetition_penalty",
-    "response_format",
-    "return_token_ids",
-    "seed",
-    "stop",
-    "stream_options",
-    "temperature",
-    "tool_choice",
-    "tools",
-    "top_k",
-    "top_logprobs",
-    "top_p",
-}
+COMMON: Final = frozenset(
+    {
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_tokens",
+        "min_p",
+        "n",
+        "presence_penalty",
+        "repetition_penalty",
+        "response_format",
+        "return_token_ids",
+        "seed",
+        "stop",
+        "stream_options",
+        "temperature",
+        "top_k",
+        "top_p",
+    }
+)
+"""What chats and raw prompts both take."""
+
+SUPPORTS: Final = (
+    HARMLESS
+    | COMMON
+    | {
+        "add_generation_prompt",
+        "continue_final_message",
+        "max_completion_tokens",
+        "prompt_logprobs",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+    }
+)
 
 MAX_LOGPROBS = 20
 MAX_BIAS = 100.0

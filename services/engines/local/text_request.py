@@ -5,34 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from services.engines.engine import TextRequest
-from services.engines.local.request import Given, read_sampling, read_stops
+from services.engines.local.request import COMMON, Given, read_sampling, read_stops
 from services.engines.local.schemas import read_format, unfit
 from services.engines.local.wanted import Asked, Raw
 
-SUPPORTS_TEXT: Final = frozenset(
-    {
-        "add_special_tokens",
-        "best_of",
-        "echo",
-        "frequency_penalty",
-        "logit_bias",
-        "logprobs",
-        "max_tokens",
-        "min_p",
-        "n",
-        "presence_penalty",
-        "repetition_penalty",
-        "response_format",
-        "return_token_ids",
-        "seed",
-        "stop",
-        "stream_options",
-        "temperature",
-        "top_k",
-        "top_p",
-        "user",
-    }
-)
+SUPPORTS_TEXT: Final = COMMON | {"add_special_tokens", "best_of", "echo", "user"}
 
 MOST_CHOICES: Final = 2048
 """So many texts may one request ask for, all prompts together."""

@@ -7,24 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.engines.local.calls import CallPiece, CallReader, Opening, follow
-from services.engines.local.frames import ANY, Frame
+from services.engines.local.frames import Frame
+from tests.fakes.frames import HERMES, ID, LLAMA, MISTRAL
 
-HERMES = Frame(
-    mark="<tool_call>",
-    head='\n{"name": "',
-    between='", "arguments": ',
-    link='}\n</tool_call>\n<tool_call>\n{"name": "',
-    tail="}\n</tool_call>",
-)
-LLAMA = Frame(mark="", head='{"name": "', between='", "parameters": ', link=None, tail="}")
-ID = ANY * 9
-MISTRAL = Frame(
-    mark="[TOOL_CALLS]",
-    head=' [{"name": "',
-    between='", "arguments": ',
-    link=f', "id": "{ID}"}}, {{"name": "',
-    tail=f', "id": "{ID}"}}]',
-)
 ONE = '<tool_call>\n{"name": "f", "arguments": {"a": "}\\"<tool_call>"}}\n</tool_call>'
 TWO = f'{ONE}\n<tool_call>\n{{"name": "g.h", "arguments": {{}}}}\n</tool_call>'
 
