@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRAPH_FORMAT = 2
+GRAPH_FORMAT = 3
 """Counts up when the graph, or what lies beside it, changes: older ones are then exported anew."""
 
 
@@ -44,7 +44,7 @@ def open_embedder(
 
     Graphs are kept in `cache_dir`. `threads` bounds the cores it computes on; all by default. Only with `download` is
     the hub asked for a model that is not on this machine. `precision` is f32, bf16 or int8, by default the fastest that
-    loses nothing on this CPU; int8 becomes that default where the CPU lacks VNNI. Raises EmbedderUnavailable.
+    finds the same passages on this CPU; so is int8 where the CPU lacks VNNI. Raises EmbedderUnavailable.
     """
     found = find_source(source, cache_dir=cache_dir, download=download, name=name)
     try:
@@ -72,10 +72,10 @@ def _open_original(source: EmbedderSource) -> "Embedder":
 def _open_graph(source: EmbedderSource, cache_dir: Path, threads: int | None, precision: str | None) -> "Embedder":
     if importlib.util.find_spec("openvino") is None:
         raise GraphUnusable("openvino is not installed")
-    from rag.embed_openvino import multiplies_bytes, native_precision
+    from rag.embed_openvino import default_precision, multiplies_bytes
 
     if precision is None or (precision == "int8" and not multiplies_bytes()):
-        precision = native_precision()
+        precision = default_precision()
     folder = cache_dir / f"{source.weights[:12]}-{source.settings[:8]}-{GRAPH_FORMAT}-{precision}"
     if embedder := _load_cached(source, folder, threads):
         return embedder

@@ -78,7 +78,10 @@ def _write(model: "SentenceTransformer", target: Path, precision: str) -> None:
 
 
 def _traced(model: "SentenceTransformer") -> tuple[Any, list[str]]:
-    """The graph of the encoder with pooling and normalisation, and the names of its inputs, in order."""
+    """The graph of the encoder with pooling and normalisation, and the names of its inputs, in order.
+
+    Of a model that averages its tokens it gives these too.
+    """
     import torch
 
     runtime = openvino()
@@ -90,10 +93,12 @@ def _traced(model: "SentenceTransformer") -> tuple[Any, list[str]]:
             super().__init__()
             self.model = model
 
-        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-            vectors = self.model(dict(zip(inputs, tensors, strict=True)))["sentence_embedding"]
-            return torch.nn.functional.normalize(vectors, p=2, dim=1)
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            given = self.model(dict(zip(inputs, tensors, strict=True)))
+            vectors = torch.nn.functional.normalize(given["sentence_embedding"], p=2, dim=1)
+            return (vectors, given["token_embeddings"]) if averages else (vectors,)
 
+    averages = _averages_tokens(model)
     # Two texts of unlike length: with nothing masked, the trace would leave the mask out.
     features = model.preprocess(["one", "two and a few words more"])
     inputs = [name for name in INPUTS if name in features]
@@ -107,6 +112,16 @@ def _traced(model: "SentenceTransformer") -> tuple[Any, list[str]]:
         node.set_names({name})
     graph.validate_nodes_and_infer_types()
     return graph, inputs
+
+
+def _averages_tokens(model: "SentenceTransformer") -> bool:
+    """Whether a text's vector is the mean of its tokens, and no more."""
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+
+    transformer, pooling, *others = model
+    if not (isinstance(transformer, Transformer) and isinstance(pooling, Pooling)):
+        return False
+    return pooling.pooling_mode == "mean" and all(isinstance(one, Normalize) for one in others)
 
 
 def _write_tokenizer(model: "SentenceTransformer", path: Path) -> None:

@@ -1,26 +1,31 @@
 """The embedder that runs an exported graph with OpenVINO: the query path, free of torch.
 
 A graph folder, as `rag.embed_export` writes it, holds `graph.xml`, `graph.bin`, `tokenizer.json` and `manifest.json`.
-Letters of shapes: b texts of a batch, t tokens of its longest text, d dimensions.
+The graph gives the texts' vectors `[b, d]`, and of a model that averages its tokens also these, `[b, t, d]`.
+Letters of shapes: b texts of a batch, t tokens of its longest text, d dimensions, s spans of a text.
 """
 
 import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rag.ports import Vectors
+from rag.sentences import Span
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 BATCH_TOKENS = 512
 """Tokens of a batch: twice as many are 1 % faster and take 45 MB more."""
@@ -47,6 +52,11 @@ COMPILING = Lock()
 """Held while OpenVINO compiles: it sets the process's locale to C meanwhile, and two at once would leave it so."""
 
 Ids: TypeAlias = NDArray[np.int32]
+Offsets: TypeAlias = NDArray[np.int32]
+"""Where each token begins and ends in its text, `int32 [t, 2]`; special tokens are empty."""
+
+Keep: TypeAlias = Callable[[Sequence[int], Sequence[Vectors]], None]
+"""Takes what it wants of a batch's outputs, by the numbers of its texts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +99,10 @@ def openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
-def native_precision() -> str:
-    """`bf16` where the CPU computes in it, else `f32`: what loses nothing."""
+def default_precision() -> str:
+    """The fastest that finds the same passages: bf16 where the CPU computes in it, else int8 with VNNI, else f32."""
     capabilities = openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "bf16" if "BF16" in capabilities else "f32"
+    return "bf16" if "BF16" in capabilities else "int8" if multiplies_bytes() else "f32"
 
 
 def multiplies_bytes() -> bool:
@@ -143,19 +153,31 @@ class OpenVinoEmbedder:
         What a text has beyond `max_tokens` is left out, as sentence-transformers does.
         """
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        ids = self._tokenise(texts)
-        batches = batches_by_length(ids)
 
-        def run(rows: Sequence[int], requests: "SimpleQueue[Any]") -> None:
-            vectors[rows] = self._infer([ids[row] for row in rows], requests)
+        def keep(rows: Sequence[int], outputs: Sequence[Vectors]) -> None:
+            vectors[rows] = outputs[0]
 
-        if len(batches) == 1:
-            run(batches[0], self._requests)
-        elif len(texts) <= ASKED_TEXTS:
-            list(self._workers.map(lambda rows: run(rows, self._requests), batches))
-        else:
-            list(self._bulk_workers.map(lambda rows: run(rows, self._bulk_requests), batches))
+        self._run([self._truncated(np.array(encoding.ids, dtype=np.int32)) for encoding in self._encoded(texts)], keep)
         return vectors
+
+    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
+        """Give for each text `float32 [1 + s, d]`, rows of length 1: its own vector, then one for each of its spans.
+
+        A span's vector is the mean of its tokens as the model read them in the whole text, so that all cost one pass
+        ("late chunking", Günther et al., 2024, arXiv:2409.04701). A span of which nothing was read has the text's
+        own vector. A model that does not average its tokens gives no spans' vectors: `[1, d]`.
+        """
+        ids, offsets = self._tokens_and_offsets(texts)
+        vectors: dict[int, Vectors] = {}
+
+        def keep(rows: Sequence[int], outputs: Sequence[Vectors]) -> None:
+            for place, row in enumerate(rows):
+                whole = outputs[0][place : place + 1].copy()
+                tokens = outputs[1][place, : len(ids[row])] if len(outputs) > 1 else None
+                vectors[row] = whole if tokens is None else with_spans(whole, tokens, offsets[row], spans[row])
+
+        self._run(ids, keep)
+        return [vectors[row] for row in range(len(texts))]
 
     def verify(self) -> None:
         """Raises ValueError when the graph does not give the vector that the original model gave of the probe."""
@@ -164,26 +186,46 @@ class OpenVinoEmbedder:
         if not cosine >= floor:
             raise ValueError(f"the probe's vector has cosine {cosine:.6f} with the original's, not {floor}")
 
-    def _tokenise(self, texts: Sequence[str]) -> list[Ids]:
-        ids: list[Ids] = []
+    def _run(self, ids: Sequence[Ids], keep: Keep) -> None:
+        """Infer all, in batches of like length. What `keep` is given is another batch's after it returns."""
+        batches = batches_by_length(ids)
+        few = len(ids) <= ASKED_TEXTS
+        requests = self._requests if few or len(batches) == 1 else self._bulk_requests
+
+        def infer(rows: Sequence[int]) -> None:
+            self._infer(rows, ids, keep, requests)
+
+        if len(batches) == 1:
+            infer(batches[0])
+        else:
+            list((self._workers if few else self._bulk_workers).map(infer, batches))
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator["Encoding"]:
         for start in range(0, len(texts), TEXTS_AT_ONCE):
-            encodings = self.tokenizer.encode_batch_fast(list(texts[start : start + TEXTS_AT_ONCE]))
-            ids.extend(self._truncated(np.array(encoding.ids, dtype=np.int32)) for encoding in encodings)
-        return ids
+            yield from self.tokenizer.encode_batch_fast(list(texts[start : start + TEXTS_AT_ONCE]))
 
-    def _truncated(self, ids: Ids) -> Ids:
+    def _tokens_and_offsets(self, texts: Sequence[str]) -> tuple[list[Ids], list[Offsets]]:
+        ids, offsets = [], []
+        for start in range(0, len(texts), TEXTS_AT_ONCE):
+            for encoding in self.tokenizer.encode_batch(list(texts[start : start + TEXTS_AT_ONCE])):
+                ids.append(self._truncated(np.array(encoding.ids, dtype=np.int32)))
+                offsets.append(self._truncated(np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)))
+        return ids, offsets
+
+    def _truncated(self, tokens: NDArray[np.int32]) -> NDArray[np.int32]:
         """Cut the text, not the special tokens around it. (The tokenizer is shared, so it may not truncate itself.)"""
-        if len(ids) <= self._limit:
-            return ids
+        if len(tokens) <= self._limit:
+            return tokens
         tail = self._manifest.tail_tokens
-        return np.concatenate([ids[: self._limit - tail], ids[len(ids) - tail :]])
+        return np.concatenate([tokens[: self._limit - tail], tokens[len(tokens) - tail :]])
 
-    def _infer(self, ids: Sequence[Ids], requests: "SimpleQueue[Any]") -> Vectors:
-        inputs = self._padded(ids)
+    def _infer(self, rows: Sequence[int], ids: Sequence[Ids], keep: Keep, requests: "SimpleQueue[Any]") -> None:
+        inputs = self._padded([ids[row] for row in rows])
         request = requests.get()
         try:
-            output: Vectors = request.infer(inputs, share_inputs=True, share_outputs=True)[0]
-            return output.copy()  # the request's own memory is overwritten by the next batch
+            # The outputs are the request's own memory, which the next batch overwrites.
+            outputs = request.infer(inputs, share_inputs=True, share_outputs=True)
+            keep(rows, [outputs[place] for place in range(len(outputs))])
         finally:
             requests.put(request)
 
@@ -210,6 +252,16 @@ def _pool(graph: Any, size: int) -> "SimpleQueue[Any]":
     for _ in range(size):
         requests.put(graph.create_infer_request())
     return requests
+
+
+def with_spans(whole: Vectors, tokens: Vectors, offsets: Offsets, spans: Sequence[Span]) -> Vectors:
+    """A text's own vector `[1, d]`, and below it the means of its tokens `[t, d]` in each span, of length 1."""
+    starts, ends = offsets[:, 0], offsets[:, 1]
+    # A token is in the span that its first character is in; special tokens are in none.
+    inside = np.array([(starts >= span.start) & (starts < span.end) & (ends > starts) for span in spans])
+    sums = inside.reshape(len(spans), len(tokens)).astype(np.float32) @ tokens
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+    return np.concatenate([whole, np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), whole)])
 
 
 def batches_by_length(ids: Sequence[Ids]) -> list[list[int]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rag.ports import Embedder, Vectors
+from rag.sentences import Span
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -62,6 +63,10 @@ class SharedEmbedder:
         if isinstance(request.answer, Exception):
             raise request.answer
         return request.answer
+
+    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
+        """Give what the embedder gives: whoever has spans ingests, and comes with many texts."""
+        return self._embedder.embed_spans(texts, spans)
 
     def _has_to_wait(self, request: "_Request") -> bool:
         with self._lock:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from rag.ports import Vectors
+from rag.sentences import Span
 
 
 class SentenceTransformerEmbedder:
@@ -34,3 +35,7 @@ class SentenceTransformerEmbedder:
         with self._lock:
             vectors = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False)
         return np.asarray(vectors, dtype=np.float32)
+
+    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
+        """Give each text's own vector alone, `float32 [1, dimensions]`: spans have none here."""
+        return [vector[None] for vector in self.embed(texts)]

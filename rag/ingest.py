@@ -13,6 +13,7 @@ from typing import Generic, Protocol, TypeAlias, TypeVar
 from rag.chunk import AUTO, ChunkingStrategy, chunk
 from rag.errors import InvalidFile, RagError
 from rag.ports import Embedder, Vectors
+from rag.sentences import sentences
 from rag.types import Chunk, Document
 
 GROUP_TOKENS = 16_384
@@ -54,7 +55,8 @@ class Kept(Generic[Ref]):
 class Ingested(Generic[Ref]):
     """A file ready to be stored: `keys[i][j]` names the vector of window j of chunk i.
 
-    `vectors` holds those of its vectors that were not known, `float32 [dimensions]` each.
+    `vectors` holds those that were not known, `float32 [1 + sentences, dimensions]` each: the window's own, then those
+    of its sentences.
     """
 
     ref: Ref
@@ -180,5 +182,6 @@ def _embed_unknown(
     for start in range(0, len(wanted), WINDOWS_AT_ONCE):
         checkpoint()
         keys = wanted[start : start + WINDOWS_AT_ONCE]
-        vectors.update(zip(keys, embedder.embed([texts[key] for key in keys]), strict=True))
+        some = [texts[key] for key in keys]
+        vectors.update(zip(keys, embedder.embed_spans(some, [sentences(text) for text in some]), strict=True))
     return vectors

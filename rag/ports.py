@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prompts.messages import Message
+from rag.sentences import Span
 from rag.types import ChunkId, Passage
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Give `float32 [len(texts), dimensions]`, rows of length 1, in the order of `texts`."""
 
+    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
+        """Give for each text `float32 [1 + spans, dimensions]`, rows of length 1: its vector and those of its spans.
+
+        An embedder that cannot tell what a part of a text adds to it gives the text's own vector alone.
+        """
+
 
 class Generator(Protocol):
     """Writes text from messages, where a step of the answer needs a model."""
@@ -67,6 +74,14 @@ class IndexRow:
     vectors: Vectors
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkVectors:
+    """Of one chunk: `windows` float32 [w, d], at least one, and `sentences` float32 [s, d], perhaps none; unit rows."""
+
+    windows: Vectors
+    sentences: Vectors
+
+
 class ChunkSource(Protocol):
     """The one truth that a store's indexes are derived from. Chunks never change, only come and go."""
 
@@ -81,6 +96,9 @@ class ChunkSource(Protocol):
 
     def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
         """The named chunks with their documents; those that have gone are left out."""
+
+    def vectors(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, ChunkVectors]:
+        """The vectors of the named chunks; those that have gone are left out."""
 
     def matching(self, filters: "Filter") -> NDArray[np.int64]:
         """The ids, ascending, of the searchable chunks whose document's attributes match."""

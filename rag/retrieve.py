@@ -1,19 +1,24 @@
-"""From a question to hits: both indexes searched, their scores fused, the passages fetched."""
+"""From a question to hits: both indexes searched, scores fused, the best looked at closer, their passages fetched."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rag.closer import evened, meanings, sentence_cosines
 from rag.fuse import Weights, fuse
 from rag.index import StoreIndex
+from rag.lexical import TextScores
 from rag.ports import ChunkSource, Embedder, Filter, Vectors
 from rag.types import ChunkId, Hit, Passage
 
 # So many of each side's best are candidates; twice as many changed no figure (rag/README.md).
 CANDIDATES = 100
+# So many of the candidates have their sentences read, and of these the best are held against each other.
+CLOSER = 50
+NEIGHBOURHOOD = 30
 LONGEST_TOKEN = 24
 
 
@@ -31,7 +36,9 @@ class SearchOptions:
 class _Candidate:
     chunk_id: ChunkId
     score: float
+    fused: float
     cosine: float | None
+    sentence_cosine: float | None
     bm25: float | None
 
 
@@ -53,12 +60,11 @@ def retrieve(
     within = None if options.filters is None else source.matching(options.filters)
     best: dict[ChunkId, _Candidate] = {}
     for text, vector in _embedded(query, embedder, options.weights):
-        for candidate in _candidates(text, vector, index, within, options):
+        for candidate in _candidates(text, vector, index, source, within, options):
             known = best.get(candidate.chunk_id)
             if known is None or candidate.score > known.score:
                 best[candidate.chunk_id] = candidate
-    ranked = sorted(best.values(), key=lambda candidate: (-candidate.score, candidate.chunk_id))
-    return list(islice(_hits(ranked, source, options), options.max_results))
+    return list(islice(_hits(_in_order(best.values()), source, options), options.max_results))
 
 
 def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) -> list[tuple[str, Vectors | None]]:
@@ -81,18 +87,68 @@ def _fitting(text: str, embedder: Embedder) -> str:
 
 
 def _candidates(
-    text: str, vector: Vectors | None, index: StoreIndex, within: NDArray[np.int64] | None, options: SearchOptions
-) -> Iterator[_Candidate]:
+    text: str,
+    vector: Vectors | None,
+    index: StoreIndex,
+    source: ChunkSource,
+    within: NDArray[np.int64] | None,
+    options: SearchOptions,
+) -> list[_Candidate]:
+    """Give those that either side found, best first."""
     depth = max(CANDIDATES, 2 * options.max_results)
     words = index.search_text(text if options.weights.text else "", depth, within)
-    cosines: dict[ChunkId, float] = {}
-    if vector is not None:
-        cosines = index.search_vectors(vector, depth, within)
-        # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
-        unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
-        cosines |= index.search_vectors(vector, len(unseen), unseen)
-    for chunk_id, score in fuse(cosines, words, options.weights).items():
-        yield _Candidate(chunk_id=chunk_id, score=score, cosine=cosines.get(chunk_id), bm25=words.scores.get(chunk_id))
+    if vector is None:
+        return _ranked(fuse({}, words, options.weights), {}, {}, words)
+    cosines = index.search_vectors(vector, depth, within)
+    # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
+    unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
+    cosines |= index.search_vectors(vector, len(unseen), unseen)
+    first = _ranked(fuse(cosines, words, options.weights), cosines, {}, words)
+    return _looked_at_closer(first, vector, cosines, words, source, options)
+
+
+def _looked_at_closer(
+    first: Sequence[_Candidate],
+    vector: Vectors,
+    cosines: Mapping[ChunkId, float],
+    words: TextScores,
+    source: ChunkSource,
+    options: SearchOptions,
+) -> list[_Candidate]:
+    """Rank the best anew, by their sentences and then by their neighbours; the others are no candidates any more."""
+    vectors = source.vectors([one.chunk_id for one in first[: max(CLOSER, options.max_results)]])
+    sentences = sentence_cosines(vector, vectors)
+    near = meanings({one: cosine for one, cosine in cosines.items() if one in vectors}, sentences)
+    fused = {one: score for one, score in fuse(near, words, options.weights).items() if one in vectors}
+    ranked = _ranked(fused, cosines, sentences, words)
+    best, others = ranked[:NEIGHBOURHOOD], ranked[NEIGHBOURHOOD:]
+    scores = evened([one.fused for one in best], [vectors[one.chunk_id] for one in best])
+    moved = _in_order(replace(one, score=float(score)) for one, score in zip(best, scores, strict=True))
+    # Who has no neighbours to be held against does not pass those who have.
+    return moved + [replace(one, score=min(one.score, moved[-1].score)) for one in others]
+
+
+def _ranked(
+    fused: Mapping[ChunkId, float],
+    cosines: Mapping[ChunkId, float],
+    sentences: Mapping[ChunkId, float],
+    words: TextScores,
+) -> list[_Candidate]:
+    return _in_order(
+        _Candidate(
+            chunk_id=one,
+            score=score,
+            fused=score,
+            cosine=cosines.get(one),
+            sentence_cosine=sentences.get(one),
+            bm25=words.scores.get(one),
+        )
+        for one, score in fused.items()
+    )
+
+
+def _in_order(candidates: Iterable[_Candidate]) -> list[_Candidate]:
+    return sorted(candidates, key=lambda candidate: (-candidate.score, candidate.chunk_id))
 
 
 def _hits(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOptions) -> Iterator[Hit]:
@@ -108,4 +164,12 @@ def _hits(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOpti
 
 
 def _hit(candidate: _Candidate, passage: Passage, rank: int) -> Hit:
-    return Hit(passage=passage, score=candidate.score, rank=rank, cosine=candidate.cosine, bm25=candidate.bm25)
+    return Hit(
+        passage=passage,
+        score=candidate.score,
+        rank=rank,
+        cosine=candidate.cosine,
+        bm25=candidate.bm25,
+        sentence_cosine=candidate.sentence_cosine,
+        fused=candidate.fused,
+    )

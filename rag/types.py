@@ -93,8 +93,9 @@ class Passage:
 class Hit:
     """A passage found for a query, with the reasons it was found.
 
-    `score` is the fused score in 0..1; `cosine` and `bm25` are raw, None where that side did not
-    see the passage; `rank` counts from 1.
+    `score` is in 0..1, and `rank` counts from 1. `cosine` is that of its best window and `bm25` raw, None where that
+    side did not see the passage; `sentence_cosine` is that of its best sentence, None where its sentences have no
+    vectors. `fused` is the score of these alone, before those of its neighbours had a part in it.
     """
 
     passage: Passage
@@ -102,6 +103,8 @@ class Hit:
     rank: int
     cosine: float | None = None
     bm25: float | None = None
+    sentence_cosine: float | None = None
+    fused: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

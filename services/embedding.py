@@ -13,19 +13,27 @@ if TYPE_CHECKING:
 
 def load_embedder(settings: Settings) -> "Embedder":
     """Give the embedder. Raises EmbedderUnavailable."""
-    from rag.embed import open_embedder
-
-    return open_embedder(settings.embedder, cache_dir=settings.cache, threads=settings.embedder_threads, download=True)
+    return _open(settings, settings.embedder, download=True)
 
 
 def open_tuned(settings: Settings, folder: Path, name: str) -> "Embedder":
     """Give the tuned embedder in a folder, under its model's name. Raises EmbedderUnavailable."""
+    return _open(settings, str(folder), name=name)
+
+
+def _open(settings: Settings, source: str, *, name: str | None = None, download: bool = False) -> "Embedder":
     from rag.embed import open_embedder
     from rag.embed_shared import SharedEmbedder
 
-    return SharedEmbedder(
-        open_embedder(str(folder), cache_dir=settings.cache, threads=settings.embedder_threads, name=name)
+    opened = open_embedder(
+        source,
+        cache_dir=settings.cache,
+        threads=settings.embedder_threads,
+        precision=settings.embedder_precision,
+        name=name,
+        download=download,
     )
+    return SharedEmbedder(opened)
 
 
 def begin_loading(settings: Settings) -> Callable[[], "Embedder"]:

@@ -22,6 +22,7 @@ EngineKind = Literal["extractive", "groq", "openai", "local", "vllm"]
 # finetune.config has the same; importing that would slow every start of the command line.
 Quantization = Literal["nf4", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+EmbedderPrecision = Literal["f32", "bf16", "int8"]
 ModerationStyle = Literal["scores", "llama_guard"]
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
@@ -111,6 +112,7 @@ class Settings(_Strict):
 
     embedder: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
     embedder_threads: Annotated[int, Field(ge=1)] | None = None
+    embedder_precision: EmbedderPrecision | None = None
 
     groq_api_key: SecretStr | None = None
     groq_base_url: str | None = None

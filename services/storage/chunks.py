@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, bindparam, select
 
-from rag.ports import Filter, IndexRow, Vectors
+from rag.ports import ChunkVectors, Filter, IndexRow
 from rag.types import AttributeValue, ChunkId, Passage
 from services.storage.attributes import matching_documents, read_attributes
 from services.storage.database import Database
+from services.storage.encoding import decode_sentences, decode_vector
 from services.storage.tables import (
     ChunkRow,
     DocumentRow,
@@ -39,7 +40,7 @@ _PASSAGES = _WITH_DOCUMENTS.add_columns(
     DocumentRow.file_id, ChunkRow.document_seq, ChunkRow.start, ChunkRow.end, ChunkRow.page
 )
 _VECTORS = (
-    select(WindowRow.chunk_id, VectorRow.vector)
+    select(WindowRow.chunk_id, VectorRow.vector, VectorRow.sentences)
     .join(VectorRow, (VectorRow.project_id == WindowRow.project_id) & (VectorRow.key == WindowRow.vector_key))
     .where(WindowRow.chunk_id.in_(bindparam("ids", expanding=True)))
     .order_by(WindowRow.chunk_id, WindowRow.ordinal)
@@ -85,6 +86,16 @@ class SqlChunkSource:
             attributes = read_attributes(connection, {row.document_seq for row in rows})
         return {ChunkId(row.id): _passage(row, attributes.get(row.document_seq, {})) for row in rows}
 
+    def vectors(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, ChunkVectors]:
+        with self._database.engine.connect() as connection:
+            windows = connection.execute(_VECTORS, {"ids": list(chunk_ids)}).all()
+            self._revision(connection)
+        by_chunk = groupby(windows, key=lambda row: row.chunk_id)
+        return {
+            ChunkId(chunk_id): _chunk_vectors([(row.vector, row.sentences) for row in rows])
+            for chunk_id, rows in by_chunk
+        }
+
     def matching(self, filters: Filter) -> NDArray[np.int64]:
         documents = matching_documents(self._store_id, filters, self._database.engine.dialect.name)
         mine = ChunkRow.generation_id == self._generation_id
@@ -122,12 +133,10 @@ class SqlChunkSource:
         ]
 
 
-def decode_vector(stored: bytes) -> Vectors:
-    return np.frombuffer(stored, dtype="<f4")
-
-
-def encode_vector(vector: Vectors) -> bytes:
-    return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+def _chunk_vectors(windows: Sequence[tuple[bytes, bytes | None]]) -> ChunkVectors:
+    own = np.stack([decode_vector(vector) for vector, _ in windows])
+    sentences = [decode_sentences(stored, own.shape[1]) for _, stored in windows]
+    return ChunkVectors(windows=own, sentences=np.concatenate(sentences))
 
 
 def _passage(row: Row[Any], attributes: Mapping[str, AttributeValue]) -> Passage:

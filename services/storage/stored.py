@@ -1,6 +1,5 @@
 """What is stored of documents in a generation, as verifying reads it: as it is, checked for nothing."""
 
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,8 +10,8 @@ from sqlalchemy.orm import Session
 from rag.ingest import VectorKey
 from rag.types import ChunkId
 from rag.verify import StoredChunk, StoredWindow
-from services.storage.chunks import decode_vector
 from services.storage.database import Database
+from services.storage.encoding import checksum, decode_vector
 from services.storage.tables import (
     ChunkRow,
     DocumentRow,
@@ -39,15 +38,15 @@ class SoundVectors(SqlVectorCache):
     """The vectors whose bytes are those that were written; the others count as not known."""
 
     def known(self, keys: Sequence[VectorKey]) -> set[VectorKey]:
-        mine = select(VectorRow.key, VectorRow.vector, VectorRow.checksum)
+        mine = select(VectorRow.key, VectorRow.vector, VectorRow.sentences, VectorRow.checksum)
         with self._database.read() as session:
             return {
                 key
                 for page in pages(keys)
-                for key, vector, checksum in session.execute(
+                for key, vector, sentences, written in session.execute(
                     mine.where(VectorRow.project_id == self._project_id, VectorRow.key.in_(page))
                 )
-                if _is_intact(vector, checksum)
+                if sentences is not None and checksum(vector, sentences) == written
             }
 
 
@@ -109,25 +108,21 @@ def _chunks(session: Session, generation_id: int, seq: int) -> Iterable[StoredCh
 def _windows(session: Session, *chunks: ColumnElement[bool]) -> dict[int, list[StoredWindow]]:
     same = and_(VectorRow.project_id == WindowRow.project_id, VectorRow.key == WindowRow.vector_key)
     rows = session.execute(
-        select(WindowRow, VectorRow.vector, VectorRow.checksum)
+        select(WindowRow, VectorRow.vector, VectorRow.sentences, VectorRow.checksum)
         .join(ChunkRow, ChunkRow.id == WindowRow.chunk_id)
         .outerjoin(VectorRow, same)
         .where(*chunks)
         .order_by(WindowRow.chunk_id, WindowRow.ordinal)
     )
     found: dict[int, list[StoredWindow]] = {}
-    for window, vector, checksum in rows:
+    for window, vector, sentences, written in rows:
         found.setdefault(window.chunk_id, []).append(
             StoredWindow(
                 start=window.start,
                 end=window.end,
                 key=window.vector_key,
                 vector=None if vector is None or len(vector) % FLOAT_BYTES else decode_vector(vector),
-                intact=vector is not None and _is_intact(vector, checksum),
+                intact=vector is not None and checksum(vector, sentences) == written,
             )
         )
     return found
-
-
-def _is_intact(vector: bytes, checksum: int) -> bool:
-    return zlib.crc32(vector) == checksum

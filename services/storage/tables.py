@@ -346,7 +346,8 @@ class WindowRow(Base):
 class VectorRow(Base):
     """A unit vector, float32 little-endian, under sha256(embedder id, text): what is never embedded twice.
 
-    `checksum` is the CRC-32 of its bytes.
+    `sentences` are those of the text's sentences, one after the other, int8: each to a scale of its own, since only
+    its direction counts. NULL is not made yet. `checksum` is the CRC-32 of the bytes of both.
     """
 
     __tablename__ = "vectors"
@@ -355,6 +356,7 @@ class VectorRow(Base):
     key: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
     vector: Mapped[bytes] = mapped_column(LargeBinary)
     checksum: Mapped[int] = mapped_column(BigInteger)
+    sentences: Mapped[bytes | None] = mapped_column(LargeBinary)
 
 
 class JobRow(Base):

@@ -1,6 +1,5 @@
 """Vectors under the hash of their text, one for every window that has that text: none is computed twice."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
@@ -9,8 +8,8 @@ from sqlalchemy.orm import Session
 
 from rag.ingest import VectorKey
 from rag.ports import Vectors
-from services.storage.chunks import encode_vector
 from services.storage.database import Database
+from services.storage.encoding import checksum, encode_sentences, encode_vector
 from services.storage.tables import VectorRow, WindowRow
 
 # Well below what SQLite takes as parameters of one statement.
@@ -30,17 +29,21 @@ class SqlVectorCache:
 
 
 def known_keys(session: Session, project_id: str, keys: Iterable[VectorKey]) -> set[VectorKey]:
-    """Give those of the keys that have a vector."""
-    mine = select(VectorRow.key).where(VectorRow.project_id == project_id)
-    return {key for page in pages(keys) for key in session.scalars(mine.where(VectorRow.key.in_(page)))}
+    """Give those of the keys that have a vector, and vectors of their sentences."""
+    return {key for key, whole in _present(session, project_id, keys).items() if whole}
 
 
 def add_vectors(session: Session, project_id: str, keys: Set[VectorKey], vectors: Mapping[VectorKey, Vectors]) -> bool:
-    """See that all the keys have a vector, adding those that are given; False when one is missing."""
-    wanted = keys - known_keys(session, project_id, keys)
-    if not wanted <= vectors.keys():
+    """See that all the keys have a vector, adding those that are given; False when one is missing.
+
+    Each is given as `float32 [1 + s, dimensions]`: its own, then those of its sentences.
+    """
+    present = _present(session, project_id, keys)
+    if not keys - present.keys() <= vectors.keys():
         return False
-    rows = [_vector_values(project_id, key, encode_vector(vectors[key])) for key in wanted]
+    old = [key for key, whole in present.items() if not whole and key in vectors]
+    remove_vectors(session, project_id, old)
+    rows = [_vector_values(project_id, key, vectors[key]) for key in {*keys - present.keys(), *old}]
     if rows:
         session.execute(insert(VectorRow), rows)
     return True
@@ -59,8 +62,17 @@ def remove_unused_vectors(session: Session, project_id: str, keys: Iterable[Vect
         session.execute(delete(VectorRow).where(VectorRow.project_id == project_id, VectorRow.key.in_(page), ~used))
 
 
-def _vector_values(project_id: str, key: VectorKey, vector: bytes) -> dict[str, object]:
-    return {"project_id": project_id, "key": key, "vector": vector, "checksum": zlib.crc32(vector)}
+def _present(session: Session, project_id: str, keys: Iterable[VectorKey]) -> dict[VectorKey, bool]:
+    """Give those of the keys that have a vector, each with whether its sentences have theirs."""
+    mine = select(VectorRow.key, VectorRow.sentences.is_not(None)).where(VectorRow.project_id == project_id)
+    rows = (session.execute(mine.where(VectorRow.key.in_(page))) for page in pages(keys))
+    return {key: bool(whole) for page in rows for key, whole in page}
+
+
+def _vector_values(project_id: str, key: VectorKey, vectors: Vectors) -> dict[str, object]:
+    vector, sentences = encode_vector(vectors[0]), encode_sentences(vectors[1:])
+    values = {"vector": vector, "sentences": sentences, "checksum": checksum(vector, sentences)}
+    return {"project_id": project_id, "key": key, **values}
 
 
 def pages(keys: Iterable[VectorKey]) -> Iterator[list[VectorKey]]:

@@ -108,9 +108,9 @@ def bare_openvino(cache: Path) -> Callable[[Sequence[str]], Vectors]:
     import openvino
     from tokenizers import Tokenizer
 
-    from rag.embed_openvino import native_precision
+    from rag.embed_openvino import default_precision
 
-    graph_file = next(cache.glob(f"*-{native_precision()}/graph.xml"))
+    graph_file = next(cache.glob(f"*-{default_precision()}/graph.xml"))
     tokenizer = Tokenizer.from_file(str(graph_file.with_name("tokenizer.json")))
     tokenizer.enable_truncation(256)
     tokenizer.enable_padding()

@@ -1,7 +1,7 @@
 """What every ChunkSource promises, over the database's and the one in memory."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from tests.fakes.chunk_source import MemorySource
 from tests.fakes.stored import add_document, add_store, live_of, remove_document
 
 Add = Callable[..., ChunkId]
+Attributes: TypeAlias = Mapping[str, AttributeValue] | None
 
 
 class _Memory:
@@ -23,10 +24,12 @@ class _Memory:
         self.source: ChunkSource = MemorySource()
         self._next = 1
 
-    def add(self, text: str, vectors: Any, attributes: Mapping[str, AttributeValue] | None = None) -> ChunkId:
+    def add(self, text: str, vectors: Any, attributes: Attributes = None, sentences: Any = None) -> ChunkId:
         chunk_id = ChunkId(self._next)
         self._next += 1
-        self.source.add(chunk_id, text, vectors, title="T", attributes=attributes)  # type: ignore[attr-defined]
+        self.source.add(  # type: ignore[attr-defined]
+            chunk_id, text, vectors, title="T", attributes=attributes, sentences=sentences
+        )
         return chunk_id
 
     def remove(self, chunk_id: ChunkId) -> None:
@@ -41,8 +44,9 @@ class _Sql:
         add_document(database, "vs_other", "another store's", np.ones((1, 2)), title="T")
         self.source: ChunkSource = SqlChunkSource(database, live_of(database, "vs_1"))
 
-    def add(self, text: str, vectors: Any, attributes: Mapping[str, AttributeValue] | None = None) -> ChunkId:
-        return add_document(self._database, "vs_1", text, vectors, title="T", attributes=attributes or {})
+    def add(self, text: str, vectors: Any, attributes: Attributes = None, sentences: Any = ()) -> ChunkId:
+        given = {"attributes": attributes or {}, "sentences": sentences}
+        return add_document(self._database, "vs_1", text, vectors, title="T", **given)
 
     def remove(self, chunk_id: ChunkId) -> None:
         remove_document(self._database, chunk_id)
@@ -60,6 +64,18 @@ def test_empty_store_gives_nothing(store: _Memory | _Sql) -> None:
     assert store.source.chunk_ids().tolist() == []
     assert list(store.source.rows(store.source.chunk_ids())) == []
     assert store.source.passages([ChunkId(7)]) == {}
+
+
+def test_vectors_are_those_of_the_windows_and_of_their_sentences(store: _Memory | _Sql) -> None:
+    with_sentences, without = store.add("a", ONE, sentences=TWO), store.add("b", TWO)
+    store.remove(store.add("c", ONE))
+    found = store.source.vectors([with_sentences, without, ChunkId(99)])
+    assert found.keys() == {with_sentences, without}
+    assert found[with_sentences].windows.tolist() == ONE.tolist()
+    assert found[with_sentences].sentences == pytest.approx(TWO, abs=0.01)
+    assert found[without].windows == pytest.approx(TWO)
+    assert found[without].sentences.shape == (0, 2)
+    assert store.source.vectors([]) == {}
 
 
 def test_ids_are_ascending_and_only_this_stores(store: _Memory | _Sql) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.filters import matches
-from rag.ports import Filter, IndexRow, Vectors
+from rag.ports import ChunkVectors, Filter, IndexRow, Vectors
 from rag.types import AttributeValue, ChunkId, Passage
 
 
@@ -16,6 +16,7 @@ class MemorySource:
     """A ChunkSource to add to and remove from; `rows_read` counts what indexing has asked for."""
 
     chunks: dict[ChunkId, tuple[IndexRow, Passage]] = field(default_factory=dict)
+    sentences: dict[ChunkId, Vectors] = field(default_factory=dict)
     changes: int = 0
     rows_read: int = 0
 
@@ -26,6 +27,7 @@ class MemorySource:
         vectors: Vectors,
         *,
         title: str = "",
+        sentences: Vectors | None = None,
         attributes: Mapping[str, AttributeValue] | None = None,
     ) -> None:
         id_ = ChunkId(chunk_id)
@@ -41,6 +43,7 @@ class MemorySource:
             attributes=attributes or {},
         )
         self.chunks[id_] = (row, passage)
+        self.sentences[id_] = np.empty((0, row.vectors.shape[1]), np.float32) if sentences is None else sentences
         self.changes += 1
 
     def remove(self, chunk_id: int) -> None:
@@ -61,6 +64,13 @@ class MemorySource:
 
     def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
         return {chunk_id: self.chunks[chunk_id][1] for chunk_id in chunk_ids if chunk_id in self.chunks}
+
+    def vectors(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, ChunkVectors]:
+        return {
+            chunk_id: ChunkVectors(windows=self.chunks[chunk_id][0].vectors, sentences=self.sentences[chunk_id])
+            for chunk_id in chunk_ids
+            if chunk_id in self.chunks
+        }
 
     def matching(self, filters: Filter) -> NDArray[np.int64]:
         found = [id_ for id_, (_, passage) in self.chunks.items() if matches(filters, passage.attributes)]

@@ -9,6 +9,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
 from rag.ports import Vectors
+from rag.sentences import Span
 
 
 class WordEmbedder:
@@ -26,6 +27,15 @@ class WordEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         self.seen.extend(texts)
+        return self._vectors(texts)
+
+    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
+        return [
+            np.concatenate([vector[None], self._vectors([text[span.start : span.end] for span in inside])])
+            for text, vector, inside in zip(texts, self.embed(texts), spans, strict=True)
+        ]
+
+    def _vectors(self, texts: Sequence[str]) -> Vectors:
         vectors = np.full((len(texts), self.dimensions), 1e-6, dtype=np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().split():

@@ -46,16 +46,16 @@ def put_file(session: Session, name: str = "a.txt", blob: Blob = NO_BLOB) -> Fil
     return add_file(session, DEFAULT_PROJECT, filename=name, purpose="assistants", blob=blob)
 
 
-def one_chunk(text: str, vectors: Any, *, title: str | None = None) -> Ingested[None]:
-    """A document of one chunk; each of its windows has the vector of that place."""
+def one_chunk(text: str, vectors: Any, *, title: str | None = None, sentences: Any = ()) -> Ingested[None]:
+    """A document of one chunk; each of its windows has the vector of that place, and all these sentences."""
     rows = np.asarray(vectors, dtype=np.float32)
     keys = tuple(vector_key(f"test {row.tolist()}", text) for row in rows)
     windows = tuple(Window(start=0, end=len(text)) for _ in rows)
     chunk = Chunk(ordinal=0, text=text, start=0, end=len(text), tokens=1, windows=windows)
     document = Document(name=text, media_type="text/plain", text=text, title=title)
-    return Ingested(
-        ref=None, document=document, chunks=(chunk,), keys=(keys,), vectors=dict(zip(keys, rows, strict=True))
-    )
+    inside = np.asarray(sentences, dtype=np.float32).reshape(-1, rows.shape[1])
+    made = {key: np.concatenate([row[None], inside]) for key, row in zip(keys, rows, strict=True)}
+    return Ingested(ref=None, document=document, chunks=(chunk,), keys=(keys,), vectors=made)
 
 
 def add_document(
@@ -66,13 +66,15 @@ def add_document(
     *,
     title: str | None = None,
     attributes: Mapping[str, AttributeValue] | None = None,
+    sentences: Any = (),
 ) -> ChunkId:
     """Store a document of one chunk and give the chunk's id."""
     with database.write() as session:
         file = put_file(session, f"{text}.txt")
         (document,) = add_documents(session, store_id, {file.id: file})
         write_attributes(session, [(document, attributes or {})])
-        version, live = one_chunk(text, vectors, title=title), live_generation(session, store_id)
+        version = one_chunk(text, vectors, title=title, sentences=sentences)
+        live = live_generation(session, store_id)
         store_version(session, document, version, live=live, sha256="0" * 64, vector_bytes=8)
         return ChunkId(session.scalars(select(ChunkRow.id).where(ChunkRow.document_seq == document.seq)).one())
 

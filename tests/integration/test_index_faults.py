@@ -297,7 +297,7 @@ def test_a_generation_is_not_made_of_damaged_vectors(services: Services, store: 
 
 def test_vectors_that_nothing_uses_are_told_and_removed(services: Services, store: str) -> None:
     with services.database.write() as session:
-        session.add(VectorRow(project_id=DEFAULT_PROJECT, key=b"k" * 32, vector=b"", checksum=0))
+        session.add(VectorRow(project_id=DEFAULT_PROJECT, key=b"k" * 32, vector=b"", sentences=b"", checksum=0))
     assert problems(services, store) == ["1 vectors are used by nothing"]
     assert mended(services, store) == []
 

@@ -14,6 +14,7 @@ from rag.evaluate.collection import json_rows, squad_articles
 from rag.index import StoreIndex
 from rag.ports import Embedder, Vectors
 from rag.retrieve import retrieve
+from rag.sentences import Span, sentences
 from rag.types import Hit
 from tests.fakes.chunk_source import MemorySource
 
@@ -67,14 +68,18 @@ class Remembering:
             self._known |= zip(new, self._embedder.embed(new), strict=True)
         return np.stack([self._known[text] for text in texts])
 
+    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
+        return self._embedder.embed_spans(texts, spans)
+
 
 def open_store(passages: Iterable[tuple[str, str]], embedder: Embedder, folder: Path) -> Search:
     """Give the search of a store that holds these passages, (title, text) each."""
     source = MemorySource()
     titled = list(passages)
-    vectors = embedder.embed([text for _, text in titled])
-    for number, ((title, text), vector) in enumerate(zip(titled, vectors, strict=True), start=1):
-        source.add(number, text, vector, title=title)
+    texts = [text for _, text in titled]
+    vectors = embedder.embed_spans(texts, [sentences(text) for text in texts])
+    for number, ((title, text), found) in enumerate(zip(titled, vectors, strict=True), start=1):
+        source.add(number, text, found[0], title=title, sentences=found[1:])
     index = StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
     return lambda question: retrieve(question, index=index, source=source, embedder=embedder)
 

@@ -7,6 +7,7 @@ the first run embeds; it takes minutes.
 import hashlib
 import os
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from rag.evaluate.retrieval import DEPTH, evaluate_retrieval
 from rag.index import StoreIndex
 from rag.ports import Embedder, Vectors
 from rag.retrieve import SearchOptions, retrieve
+from rag.sentences import sentences
 from rag.types import Document
 from tests.fakes.chunk_source import MemorySource
 
@@ -40,26 +42,32 @@ def windows(text: str, embedder: Embedder) -> list[str]:
     return [text[window.start : window.end] for piece in chunks for window in piece.windows]
 
 
-def embedded(texts: Sequence[str], embedder: Embedder) -> Vectors:
-    """Embed texts, or read what an earlier run has made of them."""
-    digest = hashlib.sha256("\0".join([embedder.id, *texts]).encode()).hexdigest()[:24]
+def embedded(texts: Sequence[str], embedder: Embedder) -> list[Vectors]:
+    """Embed texts with their sentences, or read what an earlier run has made of them."""
+    spans = [sentences(text) for text in texts]
+    digest = hashlib.sha256(repr((embedder.id, getattr(embedder, "precision", ""), texts, spans)).encode()).hexdigest()[
+        :24
+    ]
     path = CACHE / f"{digest}.npy"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(partial, embedder.embed(texts))
+        np.save(partial, np.concatenate(embedder.embed_spans(texts, spans)).astype(np.float16))
         partial.replace(path)
-    vectors: Vectors = np.load(path)
-    return vectors
+    vectors: Vectors = np.load(path).astype(np.float32)
+    return np.split(vectors, np.cumsum([1 + len(inside) for inside in spans])[:-1])
 
 
 def stored(collection: Collection, embedder: Embedder) -> MemorySource:
     """Put the texts in a store, one chunk each, whose id is the text's position."""
     cut = [windows(text, embedder) for text in collection.texts]
-    vectors = np.split(embedded([window for text in cut for window in text], embedder), np.cumsum([*map(len, cut)]))
+    of_windows = iter(embedded([window for text in cut for window in text], embedder))
     source = MemorySource()
     for position, (title, text) in enumerate(zip(collection.titles, collection.texts, strict=True)):
-        source.add(position, text, vectors[position], title=title)
+        vectors = list(islice(of_windows, len(cut[position])))
+        if vectors:
+            own, inside = np.stack([one[0] for one in vectors]), np.concatenate([one[1:] for one in vectors])
+            source.add(position, text, own, title=title, sentences=inside)
     return source
 
 

@@ -77,7 +77,11 @@ class SearchVectorStore(WireRequest):
 
 
 class SearchResult(VectorStoreSearchResponse):
-    """A hit, with where it stands in its file and the raw score of each side that saw it."""
+    """A hit, with where it stands in its file and what its score is made of.
+
+    `cosine` and `bm25` are raw, null where that side did not see it; `sentence_cosine` is that of its best sentence;
+    `fused` is what these give together, before its neighbours had a part in `score`.
+    """
 
     chunk_id: str
     page: int | None
@@ -85,7 +89,10 @@ class SearchResult(VectorStoreSearchResponse):
     source_start: int
     source_end: int
     cosine: float | None
+    sentence_cosine: float | None
     bm25: float | None
+    fused: float | None
+    rank: int
 
 
 class SearchPage(BaseModel):
@@ -130,5 +137,8 @@ def _result(hit: Hit) -> SearchResult:
         source_start=passage.start,
         source_end=passage.end,
         cosine=hit.cosine,
+        sentence_cosine=hit.sentence_cosine,
         bm25=hit.bm25,
+        fused=hit.fused,
+        rank=hit.rank,
     )

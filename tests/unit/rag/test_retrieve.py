@@ -118,6 +118,8 @@ def test_a_passage_that_has_gone_meanwhile_gives_its_place_to_the_next(search: S
         def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
             return {id_: passage for id_, passage in super().passages(chunk_ids).items() if id_ != everything[0]}
 
-    search.source = Forgetful(chunks=search.source.chunks, changes=search.source.changes)
+    search.source = Forgetful(
+        chunks=search.source.chunks, sentences=search.source.sentences, changes=search.source.changes
+    )
     hits = search("whales", SearchOptions(max_results=2))
     assert (ids(hits), [hit.rank for hit in hits]) == (everything[1:3], [1, 2])

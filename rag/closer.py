@@ -1,0 +1,62 @@
+"""A closer look at the best candidates of a search: at the sentences in them, and at each other.
+
+    meaning = (1 - SENTENCE_SHARE) * cosine + SENTENCE_SHARE * cosine of the best sentence
+    fused   = the weighted mean of meaning and words                                        (rag.fuse)
+    score_i = (fused_i + sum of w_ij * fused_j) / (1 + sum of w_ij),  w_ij = NEIGHBOUR_WEIGHT * cosine_ij² / NEAREST
+
+The first line searches two granularities as one: a long passage that answers in one sentence is as near as that
+sentence. The last moves each score towards those of the NEAREST other candidates, as far as these are near: passages
+that lie close together answer the same questions (the cluster hypothesis, Jardine and van Rijsbergen, 1971; on scores,
+Diaz, 2005, "Regularizing ad hoc retrieval scores"). A passage near to none keeps its own. Both need the vectors of the
+candidates alone. What they gain is in rag/README.md, Fusion.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rag.ports import ChunkVectors, Vectors
+from rag.types import ChunkId
+
+SENTENCE_SHARE = 0.75
+NEAREST = 8
+NEIGHBOUR_WEIGHT = 2.0
+
+Scores = NDArray[np.float64]
+
+
+def sentence_cosines(query: Vectors, chunks: Mapping[ChunkId, ChunkVectors]) -> dict[ChunkId, float]:
+    """Give the cosine of each chunk's best sentence; chunks without sentences are left out."""
+    return {
+        chunk_id: float((chunk.sentences @ query).max()) for chunk_id, chunk in chunks.items() if len(chunk.sentences)
+    }
+
+
+def meanings(cosines: Mapping[ChunkId, float], sentences: Mapping[ChunkId, float]) -> dict[ChunkId, float]:
+    """Give each passage's cosine and that of its best sentence as one; its own alone where it has no sentence."""
+    return {
+        chunk_id: (1 - SENTENCE_SHARE) * cosine + SENTENCE_SHARE * sentences.get(chunk_id, cosine)
+        for chunk_id, cosine in cosines.items()
+    }
+
+
+def evened(fused: Sequence[float], chunks: Sequence[ChunkVectors]) -> Scores:
+    """Give the scores `[n]` after each has been moved towards those of its nearest neighbours."""
+    scores = np.asarray(fused, dtype=np.float64)
+    if len(scores) < 2:
+        return scores
+    weights = _weights(np.stack([chunk.windows.mean(axis=0) for chunk in chunks]))
+    evened: Scores = (scores + weights @ scores) / (1 + weights.sum(axis=1))
+    return evened
+
+
+def _weights(middles: Vectors) -> Scores:
+    """How much each passage's score moves towards each other's, `[n, n]`."""
+    unit = middles / np.maximum(np.linalg.norm(middles, axis=1, keepdims=True), 1e-12)
+    cosines: Scores = np.clip(unit @ unit.T, 0, None).astype(np.float64)
+    np.fill_diagonal(cosines, 0)
+    if len(cosines) > NEAREST:
+        least = np.partition(cosines, -NEAREST, axis=1)[:, -NEAREST, None]
+        cosines[cosines < least] = 0
+    return NEIGHBOUR_WEIGHT * cosines**2 / NEAREST
