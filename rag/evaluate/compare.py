@@ -1,5 +1,6 @@
 """Two runs over the same questions: what changed, by how much, and whether that may be chance."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,13 +33,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """`questions` are in both runs; `left_out` in one only, and count for nothing."""
+    """`questions` are in both runs; `left_out` in one only, and count for nothing.
+
+    `setup` names what is not the same in how the two were made, with both values.
+    """
 
     kind: str
     collections: tuple[str, str]
     changes: tuple[Change, ...]
     questions: int
     left_out: int
+    setup: Mapping[str, tuple[str, str]]
 
 
 def compare(before: Report, after: Report) -> Comparison:
@@ -57,6 +62,7 @@ def compare(before: Report, after: Report) -> Comparison:
         changes=tuple(change for change in changes if not np.isnan(change.difference.value)),
         questions=len(ids),
         left_out=len(asked.keys() | {case.id for case in after.cases}) - len(ids),
+        setup=_differing(before.setup, after.setup),
     )
 
 
@@ -85,8 +91,15 @@ def markdown(comparison: Comparison) -> str:
             "",
             *table(columns, rows),
             "",
+            *table(["setup", "before", "after"], [[name, *both] for name, both in comparison.setup.items()]),
+            "",
         ]
     )
+
+
+def _differing(before: Mapping[str, object], after: Mapping[str, object]) -> dict[str, tuple[str, str]]:
+    names = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return {name: (str(before.get(name, "")), str(after.get(name, ""))) for name in names}
 
 
 def _change(measure: str, before: Report, after: Report, ids: list[str]) -> Change:

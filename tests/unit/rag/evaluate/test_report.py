@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,11 @@ def test_a_gain_on_every_question_is_certain_and_one_on_half_is_not() -> None:
     assert (sure.changes[0].better, sure.changes[0].worse, sure.changes[0].same) == (30, 0, 0)
     assert not unsure.changes[0].is_certain
     assert "| f1 | 20.0 | 30.0 | +10.0 | 10.0 to 10.0 | yes | 30 / 0 / 0 |" in compared_markdown(sure)
+
+
+def test_what_differs_in_how_two_runs_were_made_is_told() -> None:
+    before, after = report(0.5, 0.5), replace(report(0.5, 0.7), setup={"model": "b", "chunks": 3})
+    assert compare(before, after).setup == {"model": ("a|b", "b"), "chunks": ("", "3")}
 
 
 def test_only_questions_of_both_runs_count() -> None:
