@@ -24,8 +24,8 @@ EXACT_ROWS = 16_384
 GROWTH = 2
 PART_SHARE = 1 / 32
 MAX_PARTS = 6
-MORE_PROBES = 2
-"""Centres that need so many times the lists that they were made for no longer fit."""
+MORE_EFFORT = 2
+"""Where a search looks at so many times as many rows, more lists or longer ones, the centres no longer fit."""
 GONE_SHARE = 0.3
 
 
@@ -90,13 +90,13 @@ def _written(index: Any, epoch: Path, rows: Rows, start: int) -> Part:
 
 
 def _publish(epoch: Path, rows: Rows, parts: tuple[Part, ...], before: Manifest | None) -> None:
-    draft = Manifest(parts=parts, probes=1, trained_probes=0, recall=0.0)
-    probes, recall = fitted_probes(Clusters(epoch, draft), rows)
-    trained = before.trained_probes if before else probes
-    if probes > MORE_PROBES * trained:
+    clusters = Clusters(epoch, Manifest(parts=parts, probes=1, effort=0.0, recall=0.0))
+    probes, recall = fitted_probes(clusters, rows)
+    effort = clusters.effort(probes)
+    if before and effort > MORE_EFFORT * before.effort:
         _train(epoch, rows)
         return
-    Manifest(parts=parts, probes=probes, trained_probes=trained, recall=recall).write(epoch)
+    Manifest(parts=parts, probes=probes, effort=before.effort if before else effort, recall=recall).write(epoch)
     named = {part.file for part in parts}
     for path in epoch.glob("lists-*"):
         if path.name not in named:

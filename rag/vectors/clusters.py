@@ -48,11 +48,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The parts in the order of their rows, the first trained on its own; `recall` is what `probes` lists gave."""
+    """The parts in the order of their rows, the first trained on its own; `recall` is what `probes` lists gave.
+
+    `effort` is that of a search when the lists were trained (`Clusters.effort`).
+    """
 
     parts: tuple[Part, ...]
     probes: int
-    trained_probes: int
+    effort: float
     recall: float
 
     @classmethod
@@ -89,6 +92,11 @@ class Clusters:
     @property
     def lists(self) -> int:
         return int(self._parts[0].nlist)
+
+    def effort(self, probes: int) -> float:
+        """Give how many times the rows of an even list a search looks at, which finds the long lists more often."""
+        sizes = np.array([[part.get_list_size(place) for place in range(self.lists)] for part in self._parts]).sum(0)
+        return probes * self.lists * float(np.sum(sizes**2)) / max(1, int(sizes.sum())) ** 2
 
     def search(
         self, query: Vectors, depth: int, wanted: NDArray[np.bool_] | None = None, probes: int | None = None

@@ -10,6 +10,7 @@ whole index with each document. Prints JSON; where a folder `bench-results` is t
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -40,6 +41,9 @@ RESULTS = Path(__file__).parents[2] / "bench-results"
 
 def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
+    if sys.argv[1:2] == ["memory"]:
+        print_memory(Path(sys.argv[2]))
+        return
     count = int(sys.argv[1]) if len(sys.argv) > 1 else VECTORS
     with tempfile.TemporaryDirectory() as folder:
         report = {"vectors": count} | searching(Path(folder) / "searched", count) | {"adding": adding(Path(folder))}
@@ -74,11 +78,10 @@ def searching(folder: Path, count: int) -> dict[str, Any]:
     queries = clustered.draw(QUERIES, seed=10**6)
     report["exact"] = measured(index, queries, None)
     report["lists_made_s"] = seconds(lambda: (index.maintain(), index.finish_maintaining()))
-    resident = resident_bytes()
     report["opened_s"] = seconds(lambda: VectorIndex(folder, DIMENSIONS))
     index = VectorIndex(folder, DIMENSIONS)
     report["lists"] = measured(index, queries, None) | described(folder, count)
-    report["resident_bytes_a_vector_without_files"] = (resident_bytes() - resident) / count
+    report["memory_bytes_a_vector"] = memory(folder, count)
     random = np.random.default_rng(1)
     for share in SHARES:
         within = np.sort(random.choice(count, max(10, int(share * count)), replace=False))
@@ -180,10 +183,26 @@ def written(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def resident_bytes() -> int:
-    """Give the memory that is this process's own: what is mapped from files is the system's to take back."""
-    status = Path("/proc/self/status").read_text()
-    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("RssAnon"))) * 1024
+def memory(folder: Path, count: int) -> dict[str, float]:
+    """Give what a process of its own holds after the searches: its own memory, and what of the files it has mapped."""
+    asked = [sys.executable, "-m", "tests.benchmarks.bench_scale", "memory", str(folder)]
+    ran = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
+    return {name: used / count for name, used in json.loads(ran.stdout).items()}
+
+
+def print_memory(folder: Path) -> None:
+    queries = Clustered().draw(QUERIES, seed=10**6)
+    VectorIndex(folder / "none", DIMENSIONS).search(queries[0], 10)
+    before = resident_bytes()
+    index = VectorIndex(folder, DIMENSIONS)
+    for query in queries:
+        index.search(query, 10)
+    print(json.dumps({name: used - before[name] for name, used in resident_bytes().items()}))
+
+
+def resident_bytes() -> dict[str, int]:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {name: int(lines[key].split()[0]) * 1024 for name, key in (("own", "RssAnon"), ("mapped", "RssFile"))}
 
 
 def seconds(act: Any) -> float:
