@@ -103,8 +103,10 @@ class SharedEmbedder:
         return taken
 
     def _answer(self, batch: "Sequence[_Request]") -> None:
+        # Many ask the same at once.
+        rows = {text: row for row, text in enumerate(dict.fromkeys(text for one in batch for text in one.texts))}
         try:
-            vectors = self._embedder.embed([text for request in batch for text in request.texts])
+            vectors = self._embedder.embed(list(rows))
         except Exception as exc:
             if len(batch) == 1:
                 batch[0].answer = exc
@@ -113,10 +115,8 @@ class SharedEmbedder:
             for request in batch:
                 self._answer([request])
             return
-        first = 0
         for request in batch:
-            request.answer = vectors[first : first + len(request.texts)]
-            first += len(request.texts)
+            request.answer = vectors[[rows[text] for text in request.texts]]
 
 
 class _Request:

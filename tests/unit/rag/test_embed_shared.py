@@ -58,6 +58,14 @@ def test_each_gets_the_vectors_of_its_own_texts(held: HeldEmbedder) -> None:
         np.testing.assert_array_equal(answer.result(), WordEmbedder().embed(texts))
 
 
+def test_what_several_ask_is_computed_once(held: HeldEmbedder) -> None:
+    lists = [["one"], ["two"], ["two", "three"], ["two"]]
+    answers = queued(held, lists)
+    assert held.calls == [["one"], ["two", "three"]]
+    for texts, answer in zip(lists, answers, strict=True):
+        np.testing.assert_array_equal(answer.result(), WordEmbedder().embed(texts))
+
+
 def test_who_is_alone_is_computed_at_once(held: HeldEmbedder) -> None:
     held.let_go.set()
     shared = SharedEmbedder(held)
@@ -83,7 +91,13 @@ def test_an_error_of_one_alone_leaves_the_embedder_usable(held: HeldEmbedder) ->
 
 
 def test_a_batch_has_a_limit_and_the_rest_follows(held: HeldEmbedder) -> None:
-    answers = queued(held, [["first"], *[[f"{place}"] * FEW_TEXTS for place in range(MOST_TEXTS // FEW_TEXTS + 1)]])
+    answers = queued(
+        held,
+        [
+            ["first"],
+            *[[f"{place}-{text}" for text in range(FEW_TEXTS)] for place in range(MOST_TEXTS // FEW_TEXTS + 1)],
+        ],
+    )
     assert [len(call) for call in held.calls] == [1, MOST_TEXTS, FEW_TEXTS]
     assert all(answer.done() for answer in answers)
 
