@@ -6,6 +6,8 @@ that there are. Each result takes its place whole; a process that is killed leav
 """
 
 import contextlib
+import os
+import secrets
 import shutil
 import tempfile
 import zlib
@@ -83,7 +85,8 @@ def _append(epoch: Path, rows: Rows, manifest: Manifest) -> None:
 
 def _written(index: Any, epoch: Path, rows: Rows, start: int) -> Part:
     end = len(rows.owners)
-    path = epoch / f"lists-{start}-{end}"
+    # A name of its own: another process may have the lists of the same rows mapped.
+    path = epoch / f"lists-{start}-{end}-{secrets.token_hex(4)}"
     live = rows.live
     write_part(index, path, rows.vectors, live[live >= start])
     return Part(file=path.name, start=start, end=end, size=path.stat().st_size, checksum=checksum(path))
@@ -96,11 +99,19 @@ def _publish(epoch: Path, rows: Rows, parts: tuple[Part, ...], before: Manifest 
     if before and effort > MORE_EFFORT * before.effort:
         _train(epoch, rows)
         return
-    Manifest(parts=parts, probes=probes, effort=before.effort if before else effort, recall=recall).write(epoch)
     named = {part.file for part in parts}
+    for name in ("rows", "log", *named):
+        _sync(epoch / name)
+    Manifest(parts=parts, probes=probes, effort=before.effort if before else effort, recall=recall).write(epoch)
     for path in epoch.glob("lists-*"):
         if path.name not in named:
             path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """See a file to the disk: what is in lists is taken to be whole from then on."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _readable_manifest(epoch: Path) -> Manifest | None:

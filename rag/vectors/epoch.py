@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rag.ports import Vectors
 from rag.vectors.build import EXACT_ROWS
-from rag.vectors.clusters import MANIFEST, Clusters, Manifest
+from rag.vectors.clusters import Clusters, Manifest
 from rag.vectors.log import Record, VectorLog
 from rag.vectors.rows import Growing, Rows
 from rag.vectors.search import View
@@ -73,6 +73,6 @@ def _readable_clusters(folder: Path) -> Clusters | None:
         manifest = Manifest.read(folder)
         return None if manifest is None else Clusters(folder, manifest)
     except (ValueError, OSError) as exc:
+        # They may just have been replaced. If not, whoever builds next makes them again.
         log.warning("vector_lists_unusable path=%s reason=%r", folder, exc)
-        (folder / MANIFEST).unlink(missing_ok=True)
         return None

@@ -10,6 +10,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from rag.vectors.rows import Rows
 from rag.vectors.search import search
 
 READ_CHUNKS = 1024
+BUILD_AGAIN_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ class VectorIndex:
         self._builder: subprocess.Popen[bytes] | None = None
         self.damaged: list[str] = []
         """What was found damaged and left out since this was opened."""
+        self._build_after = 0.0
         self._epoch = self._opened()
 
     @property
@@ -108,12 +111,14 @@ class VectorIndex:
 
     def maintain(self) -> None:
         """Have lists made, or made anew, in a process beside this one where the index's size asks for it."""
-        if self._builder is not None and self._builder.poll() is None:
+        if time.monotonic() < self._build_after or (self._builder is not None and self._builder.poll() is None):
             return
         view = self._epoch.view
         if due(view.rows, view.clusters.manifest if view.clusters else None):
             command = [sys.executable, "-m", "rag.vectors", str(self._folder), str(self._dimensions)]
             root = Path(__file__).parents[2]
+            # Another process may be at it already, or the disk be full.
+            self._build_after = time.monotonic() + BUILD_AGAIN_S
             # It ends when its input does, which is when this process ends.
             self._builder = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE)  # noqa: S603
             threading.Thread(target=_await, args=[self._builder], daemon=True, name="vectors-build").start()
@@ -162,6 +167,7 @@ class VectorIndex:
 
 
 def _await(process: "subprocess.Popen[bytes]") -> None:
-    process.wait()
+    if process.wait():
+        log.warning("vector_lists_not_made code=%d", process.returncode)
     if process.stdin is not None:
         process.stdin.close()
