@@ -79,7 +79,7 @@ class VectorLog:
             raise LogDamaged(f"The rows in {str(self.folder)!r} are fewer than their log says.")
         if not count:
             return np.empty((0, self._dimensions), dtype=np.float32)
-        return np.asarray(np.memmap(path, np.dtype("<f4"), "r", begin, (count, self._dimensions)))
+        return np.memmap(path, np.dtype("<f4"), "r", begin, (count, self._dimensions))
 
     def check(self, record: Record) -> None:
         """Raise LogDamaged where the rows of a record are not those that were added."""

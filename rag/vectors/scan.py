@@ -3,6 +3,7 @@
 Rows are given as `float32 [n, dimensions]`, in memory or mapped; a query as `float32 [dimensions]`.
 """
 
+import mmap
 from typing import Any
 
 import faiss as untyped
@@ -54,3 +55,10 @@ def nearest(queries: Vectors, rows: Vectors, depth: int) -> NDArray[np.int64]:
 
 def _at(array: NDArray[Any]) -> Any:
     return faiss.swig_ptr(array)
+
+
+def release(rows: Vectors) -> None:
+    """Give mapped rows back to the system, which keeps them cached: what was touched is not held from then on."""
+    mapped = getattr(rows, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)

@@ -4,7 +4,7 @@ Nothing here changes anything, so any number of threads may search at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -15,15 +15,28 @@ from rag.types import ChunkId
 from rag.vectors.build import EXACT_ROWS
 from rag.vectors.clusters import Clusters
 from rag.vectors.rows import Rows
-from rag.vectors.scan import best, cosines_of, cosines_of_all
+from rag.vectors.scan import best, cosines_of, cosines_of_all, release
+
+TOUCHED_ROWS = 512
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a search sees: the rows, and the lists of the first of them. It never changes."""
+    """What a search sees: the rows, and the lists of the first of them. It never changes.
+
+    `touched` counts the rows that were read here and there since they were last given back.
+    """
 
     rows: Rows
     clusters: Clusters | None
+    touched: list[int] = field(default_factory=list)
+
+    def touch(self, rows: int) -> None:
+        """Note that so many mapped rows were read; the system maps sixteen pages for each."""
+        self.touched.append(rows)
+        if sum(self.touched) > TOUCHED_ROWS:
+            self.touched.clear()
+            release(self.rows.vectors)
 
 
 def search(view: View, query: Vectors, limit: int, within: NDArray[np.int64] | None) -> dict[ChunkId, float]:
@@ -59,8 +72,9 @@ def _nearest(
     if clusters is None:
         return best(newer, cosines, depth)
     older = clusters.search(query, depth, _wanted(rows, covered, allowed))
-    numbers = np.concatenate([older, newer])
-    return best(numbers, np.concatenate([cosines_of(query, rows.vectors, older), cosines]), depth)
+    exact = cosines_of(query, rows.vectors, older)
+    view.touch(len(older))
+    return best(np.concatenate([older, newer]), np.concatenate([exact, cosines]), depth)
 
 
 def _wanted(rows: Rows, covered: int, allowed: NDArray[np.int64] | None) -> NDArray[np.bool_] | None:
