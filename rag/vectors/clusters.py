@@ -30,6 +30,10 @@ ITERATIONS = 8
 REFINED = 1.5
 """What is found by 8 bits is so many times what was asked for, before the exact vectors choose."""
 MORE_REFINED = 20
+FILTERED_ROWS = 32_768
+"""So many rows are looked at in 8 bits in about a millisecond."""
+MOST = 0.9
+"""Rows that have gone are no filter, unless they are many."""
 ADD_ROWS = 65_536
 
 
@@ -91,6 +95,16 @@ class Clusters:
     def lists(self) -> int:
         return int(self._parts[0].nlist)
 
+    def _more(self, wanted: NDArray[np.bool_]) -> float:
+        """Give how many times the lists are looked at where only these rows are wanted: the nearest of few lie far off.
+
+        12 times for a half, all lists from a tenth on; and at least as many as hold `FILTERED_ROWS` that are wanted.
+        """
+        count = max(1, int(np.count_nonzero(wanted)))
+        share = count / len(wanted)
+        more = (1 + 4 * (1 - share)) / share**2
+        return more if share > MOST else max(more, self.lists * FILTERED_ROWS / count / self.probes)
+
     def effort(self, probes: int) -> float:
         """Give how many times the rows of an even list a search looks at, which finds the long lists more often."""
         sizes = np.array([[part.get_list_size(place) for place in range(self.lists)] for part in self._parts]).sum(0)
@@ -109,22 +123,13 @@ class Clusters:
             bits = np.packbits(wanted, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)
             parameters.sel = selector
-            share = max(1, int(np.count_nonzero(wanted))) / len(wanted)
-            parameters.nprobe = min(self.lists, math.ceil(parameters.nprobe * _more_lists(share)))
+            parameters.nprobe = min(self.lists, math.ceil(parameters.nprobe * self._more(wanted)))
         fetched = math.ceil(depth * REFINED) + MORE_REFINED
         # One query is too little for two threads, and idle OpenMP threads spin; the setting is per calling thread.
         faiss.omp_set_num_threads(1)
         found = [part.search(query.reshape(1, -1), fetched, params=parameters)[1][0] for part in self._parts]
         rows = np.concatenate(found)
         return rows[rows >= 0]
-
-
-def _more_lists(share: float) -> float:
-    """Give how many times the lists are looked at where so few rows are wanted: the nearest of them lie farther off.
-
-    12 times for a half, all lists from a tenth on (tried on 60,000 to a million rows; `rag/README.md`).
-    """
-    return (1 + 4 * (1 - share)) / share**2
 
 
 def train(vectors: Vectors, numbers: NDArray[np.int64]) -> Any:
