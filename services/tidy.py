@@ -10,7 +10,7 @@ from sqlalchemy import delete, select
 from services.jobs.job import LIVE
 from services.storage.blobs import Blobs, discard_unused
 from services.storage.database import Database
-from services.storage.tables import JobRow, VectorStoreRow
+from services.storage.tables import GenerationRow, JobRow, VectorStoreRow
 
 DAY_S = 86_400
 JOBS_KEPT_S = 7 * DAY_S
@@ -32,10 +32,13 @@ def tidy(database: Database, blobs: Blobs, indexes: Path) -> None:
 
 
 def _remove_indexes(database: Database, indexes: Path, *, before: float) -> None:
-    folders = [path for path in indexes.glob("*") if path.stat().st_mtime < before]
+    """Remove what is neither a store's folder nor, in one, a generation's."""
+    folders = [path for path in (*indexes.glob("*"), *indexes.glob("*/*")) if path.stat().st_mtime < before]
     with database.read() as session:
-        stores = set(session.scalars(select(VectorStoreRow.id)))
+        wanted = {indexes / store_id for store_id in session.scalars(select(VectorStoreRow.id))}
+        rows = session.execute(select(GenerationRow.store_id, GenerationRow.id))
+        wanted |= {indexes / store_id / str(generation_id) for store_id, generation_id in rows}
     for folder in folders:
-        if folder.name not in stores:
-            log.info("index_removed store_id=%s", folder.name)
+        if folder not in wanted and folder.parent in {indexes, *wanted}:
+            log.info("index_removed path=%s", folder.relative_to(indexes))
             shutil.rmtree(folder, ignore_errors=True)

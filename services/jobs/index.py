@@ -51,8 +51,7 @@ class IndexTask:
             except ClaimLost:
                 finished = Finished(job_id=job.id, state=JobState.CANCELLED)
             except NotIndexed as exc:
-                with self._database.write() as session:
-                    finished = fail(session, self, job, str(exc))
+                finished = self._fail(job, str(exc))
             report(finished)
         prune(self._database, self._indexes)
 
@@ -67,6 +66,12 @@ class IndexTask:
 
     def waiting(self, session: Session, job: Job, error: str | None) -> None:
         """A generation that is being made says so already."""
+
+    def _fail(self, job: Job, error: str) -> Finished:
+        with self._database.write() as session:
+            if not queue.holds(session, job):
+                return Finished(job_id=job.id, state=JobState.CANCELLED)
+            return fail(session, self, job, error)
 
     def _make(self, job: Job, stopped: Callable[[], bool]) -> Finished:
         claimed = _Claimed(self._database, job, stopped)

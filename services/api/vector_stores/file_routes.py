@@ -22,9 +22,10 @@ from services.api.vector_stores.file_schemas import (
 )
 from services.api.vector_stores.service import require_store
 from services.storage.attributes import read_attributes
+from services.storage.generations import live_generation
 from services.storage.paging import Page
 from services.storage.store_files import count_batch, list_store_files
-from services.storage.tables import DocumentRow, FileStatus
+from services.storage.tables import DocumentRow, FileStatus, VectorStoreRow
 
 router = APIRouter(prefix="/v1/vector_stores/{vector_store_id}", tags=["vector_stores"])
 get = partial(router.get, response_model_exclude_unset=True)
@@ -50,7 +51,7 @@ def list_(
 ) -> ListOf[VectorStoreFile]:
     with services.database.read() as session:
         store = require_store(session, project_id, vector_store_id)
-        return _listed(session, list_store_files(session, store, page, status=status))
+        return _listed(session, store, list_store_files(session, store, page, status=status))
 
 
 @get("/files/{file_id}")
@@ -117,10 +118,11 @@ def list_batch(
     with services.database.read() as session:
         store = require_store(session, project_id, vector_store_id)
         batch = files.require_batch(session, store, batch_id)
-        return _listed(session, list_store_files(session, store, page, status=status, batch=batch))
+        return _listed(session, store, list_store_files(session, store, page, status=status, batch=batch))
 
 
-def _listed(session: Session, page: Page[DocumentRow]) -> ListOf[VectorStoreFile]:
+def _listed(session: Session, store: VectorStoreRow, page: Page[DocumentRow]) -> ListOf[VectorStoreFile]:
     attributes = read_attributes(session, [row.seq for row in page.rows])
-    items = [store_file_object(row, attributes.get(row.seq, {})) for row in page.rows]
+    live = live_generation(session, store.id)
+    items = [store_file_object(row, attributes.get(row.seq, {}), live) for row in page.rows]
     return list_of(items, has_more=page.has_more)

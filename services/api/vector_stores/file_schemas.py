@@ -14,13 +14,14 @@ from openai.types.vector_stores.vector_store_file import LastError
 from openai.types.vector_stores.vector_store_file_batch import FileCounts
 from pydantic import BaseModel, Field, model_validator
 
-from rag.chunk import AUTO, ChunkingStrategy
+from rag.chunk import ChunkingStrategy
 from rag.types import AttributeValue
 from services.api.vector_stores.schemas import Chunking
 from services.api.wire import Attributes, Text, WireRequest
 from services.ingestion import WantedFile
 from services.storage import store_files
-from services.storage.tables import DocumentRow, FileBatchRow
+from services.storage.generations import strategy_of
+from services.storage.tables import DocumentRow, FileBatchRow, GenerationRow
 
 ErrorCode: TypeAlias = Literal["server_error", "unsupported_file", "invalid_file"]
 ERROR_CODES: dict[str, ErrorCode] = {"unsupported_file": "unsupported_file", "invalid_file": "invalid_file"}
@@ -75,7 +76,10 @@ class FileContent(BaseModel):
     next_page: str | None
 
 
-def store_file_object(row: DocumentRow, attributes: Mapping[str, AttributeValue]) -> VectorStoreFile:
+def store_file_object(
+    row: DocumentRow, attributes: Mapping[str, AttributeValue], live: GenerationRow
+) -> VectorStoreFile:
+    """Give the wire form of a file in a store that is searched by the generation `live`."""
     failed = row.error_code is not None
     return VectorStoreFile(
         id=row.file_id,
@@ -86,7 +90,7 @@ def store_file_object(row: DocumentRow, attributes: Mapping[str, AttributeValue]
         usage_bytes=row.usage_bytes,
         last_error=_last_error(row) if failed else None,
         attributes=dict(attributes),
-        chunking_strategy=_chunking(row),
+        chunking_strategy=_chunking(strategy_of(row, live)),
     )
 
 
@@ -115,8 +119,7 @@ def _last_error(row: DocumentRow) -> LastError:
     return LastError(code=ERROR_CODES.get(row.error_code or "", "server_error"), message=row.error_message or "")
 
 
-def _chunking(row: DocumentRow) -> StaticFileChunkingStrategyObject:
-    strategy = AUTO if row.chunking is None else ChunkingStrategy(**row.chunking)
+def _chunking(strategy: ChunkingStrategy) -> StaticFileChunkingStrategyObject:
     sizes = StaticFileChunkingStrategy(
         max_chunk_size_tokens=strategy.max_tokens, chunk_overlap_tokens=strategy.overlap_tokens
     )

@@ -20,6 +20,7 @@ from services.storage.attributes import read_attributes, write_attributes
 from services.storage.database import Database
 from services.storage.documents import delete_document
 from services.storage.file_batches import add_batch, find_batch, unfinished_files
+from services.storage.generations import live_generation
 from services.storage.store_files import count_batch, find_store_files, read_text
 from services.storage.tables import DocumentRow, FileBatchRow, VectorStoreRow
 
@@ -104,4 +105,5 @@ def cancel_batch(
 
 
 def described(session: Session, document: DocumentRow) -> VectorStoreFile:
-    return store_file_object(document, read_attributes(session, [document.seq]).get(document.seq, {}))
+    attributes = read_attributes(session, [document.seq]).get(document.seq, {})
+    return store_file_object(document, attributes, live_generation(session, document.store_id))

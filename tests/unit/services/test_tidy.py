@@ -11,7 +11,7 @@ from services.storage.files import delete_file
 from services.storage.tables import DEFAULT_PROJECT, FileRow, JobRow, JobState, TuningRow
 from services.tidy import tidy
 from services.wiring import Services
-from tests.fakes.stored import add_store, put_file
+from tests.fakes.stored import add_store, live_of, put_file
 from tests.fakes.trainer import create_job
 
 
@@ -52,6 +52,16 @@ def test_index_goes_with_its_store(database: Database, blobs: Blobs, tmp_path: P
         aged(tmp_path / "indexes" / name)
     tidy(database, blobs, tmp_path / "indexes")
     assert [path.name for path in (tmp_path / "indexes").iterdir()] == ["vs_there"]
+
+
+def test_index_goes_with_its_generation(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+    add_store(database, "vs_there")
+    live = str(live_of(database, "vs_there").id)
+    for name in (live, "99", "index-of-an-older-loam"):
+        (tmp_path / "indexes" / "vs_there" / name).mkdir(parents=True)
+        aged(tmp_path / "indexes" / "vs_there" / name)
+    tidy(database, blobs, tmp_path / "indexes")
+    assert [path.name for path in (tmp_path / "indexes" / "vs_there").iterdir()] == [live]
 
 
 def test_records_of_old_jobs_go_and_live_ones_stay(database: Database, blobs: Blobs, tmp_path: Path) -> None:
