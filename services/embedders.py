@@ -1,16 +1,16 @@
-"""The embedders of one running loam: the one that the settings name, and those that were tuned."""
+"""The embedders of one running loam: the one that the settings name, those they named before, and tuned ones."""
 
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.errors import EmbedderMismatch
+from rag.errors import EmbedderMismatch, EmbedderUnavailable
 from services.errors import BadRequest
 from services.storage.database import Database
 from services.storage.models import TUNED_PREFIX
 from services.storage.tuned_models import find_tuned_model
-from services.storage.vector_stores import require_embedder
+from services.storage.vector_stores import is_made_with, mismatch
 
 if TYPE_CHECKING:
     from rag.ports import Embedder
@@ -28,20 +28,24 @@ class Embedders:
         database: Database,
         default: "Callable[[], Embedder]",
         open_folder: "Callable[[Path, str], Embedder]",
+        open_other: "Callable[[str], Embedder] | None" = None,
     ) -> None:
-        """`open_folder` opens a tuned one from its folder, under its name."""
+        """`open_folder` opens a tuned one from its folder, under its name; `open_other` one that the settings named."""
         self._database = database
         self._default = default
         self._open_folder = open_folder
-        self._opened: dict[Path, Embedder] = {}
+        self._open_other = open_other
+        self._opened: dict[Path | str, Embedder] = {}
         self._opening = threading.Lock()
 
     def named(self, project_id: str, name: str) -> "Embedder":
-        """Give the embedder that a store names. Raises EmbedderMismatch for another, EmbedderUnavailable."""
+        """Give the embedder that a store names. Raises EmbedderMismatch where it is not to be had, EmbedderUnavailable.
+
+        Where the settings name another one by now, the store is searched with its own until it is made anew.
+        """
         if not name.startswith(TUNED_PREFIX):
             default = self._default()
-            require_embedder(name, default)
-            return default
+            return default if is_made_with(name, default) else self._other(name, default)
         folder = self._folder(project_id, name)
         if folder is None:
             raise EmbedderMismatch(
@@ -51,6 +55,17 @@ class Embedders:
             if folder not in self._opened:
                 self._opened[folder] = self._open_folder(folder, name)
             return self._opened[folder]
+
+    def _other(self, name: str, default: "Embedder") -> "Embedder":
+        with self._opening:
+            if name not in self._opened:
+                if self._open_other is None:
+                    raise mismatch(name, default)
+                try:
+                    self._opened[name] = self._open_other(name)
+                except EmbedderUnavailable as exc:
+                    raise mismatch(name, default) from exc
+            return self._opened[name]
 
     def _folder(self, project_id: str, name: str) -> Path | None:
         with self._database.read() as session:

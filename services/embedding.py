@@ -16,6 +16,13 @@ def load_embedder(settings: Settings) -> "Embedder":
     return _open(settings, settings.embedder, download=True)
 
 
+def open_named(settings: Settings, name: str) -> "Embedder":
+    """Give the embedder that a store names, as the settings did once, from this machine. Raises EmbedderUnavailable."""
+    from rag.embed import open_embedder
+
+    return open_embedder(name, cache_dir=settings.cache, threads=settings.embedder_threads)
+
+
 def open_tuned(settings: Settings, folder: Path, name: str) -> "Embedder":
     """Give the tuned embedder in a folder, under its model's name. Raises EmbedderUnavailable."""
     return _open(settings, str(folder), name=name)

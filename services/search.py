@@ -14,9 +14,8 @@ from services.embedders import Embedders
 from services.errors import NotFound
 from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
-from services.storage.generations import live_generation
 from services.storage.tables import GenerationRow
-from services.storage.vector_stores import find_store, is_expired, note_activity
+from services.storage.vector_stores import find_searched, is_expired, note_activity
 
 ACTIVITY_RESOLUTION_S = 60
 
@@ -69,10 +68,10 @@ class Searching:
         """Give a store's live generation. A search keeps to it to its end, whatever is switched meanwhile."""
         now = int(time.time())
         with self._database.read() as session:
-            store = find_store(session, project_id, store_id)
-            if store is None:
-                raise NotFound(f"No vector store found with id {store_id!r}.")
-            live = live_generation(session, store_id)
+            found = find_searched(session, project_id, store_id)
+        if found is None:
+            raise NotFound(f"No vector store found with id {store_id!r}.")
+        store, live = found
         if is_expired(store, now):
             raise NotFound(f"The vector store {store_id!r} has expired.", code="expired")
         if store.last_active_at < now - ACTIVITY_RESOLUTION_S:

@@ -57,7 +57,12 @@ class Services:
 
     @cached_property
     def embedders(self) -> Embedders:
-        return Embedders(self.database, lambda: self.embedder, partial(embedding.open_tuned, self.settings))
+        return Embedders(
+            self.database,
+            lambda: self.embedder,
+            partial(embedding.open_tuned, self.settings),
+            partial(embedding.open_named, self.settings),
+        )
 
     @cached_property
     def searching(self) -> "Searching":

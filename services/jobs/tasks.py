@@ -181,7 +181,7 @@ class IngestTask:
         job = outcome.ref.job
         if not queue.holds(session, job):
             return Finished(job_id=job.id, state=JobState.CANCELLED)
-        found = _current(session, job)
+        found = _current(session, job, hold=True)
         if found is None:
             return end(session, job, JobState.CANCELLED)
         document, version, live = found
@@ -237,7 +237,7 @@ def end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: 
     return Finished(job_id=job.id, state=state, chunks=chunks, error=error)
 
 
-def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, GenerationRow] | None:
+def _current(session: Session, job: Job, *, hold: bool = False) -> tuple[DocumentRow, _Version, GenerationRow] | None:
     """Give a job's document with what its next version is to be made of, and the generation that this goes into."""
     row = session.execute(
         select(DocumentRow, FileRow.sha256)
@@ -247,7 +247,7 @@ def _current(session: Session, job: Job) -> tuple[DocumentRow, _Version, Generat
     if row is None:
         return None
     document, sha256 = row
-    live = live_generation(session, document.store_id)
+    live = live_generation(session, document.store_id, hold=hold)
     version = _Version(
         filename=document.filename,
         sha256=sha256,

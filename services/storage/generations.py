@@ -52,9 +52,11 @@ def add_generation(
     return row
 
 
-def live_generation(session: Session, store_id: str) -> GenerationRow:
-    """Give the generation that a store is searched by; every store has one."""
-    return session.scalars(_of(store_id, GenerationState.LIVE)).one()
+def live_generation(session: Session, store_id: str, *, hold: bool = False) -> GenerationRow:
+    """Give the generation that a store is searched by; every store has one. With `hold` none is switched meanwhile."""
+    mine = _of(store_id, GenerationState.LIVE)
+    # SQLite needs no lock of a row: a transaction that writes is alone.
+    return session.scalars(mine.with_for_update() if hold else mine).one()
 
 
 def generation_being_made(session: Session, store_id: str) -> GenerationRow | None:
@@ -99,9 +101,9 @@ def make_live(session: Session, generation: GenerationRow, *, kept: int) -> bool
 
     False, with nothing changed, where a document is missing: it came, or changed, since it was looked for.
     """
+    before = live_generation(session, generation.store_id, hold=True)
     if missing_documents(session, generation, limit=1):
         return False
-    before = live_generation(session, generation.store_id)
     # One after the other: at no moment may two be live.
     before.state = GenerationState.RETIRED
     session.flush()

@@ -59,6 +59,15 @@ def find_store(session: Session, project_id: str, store_id: str) -> VectorStoreR
     return session.scalar(mine.where(VectorStoreRow.id == store_id))
 
 
+def find_searched(session: Session, project_id: str, store_id: str) -> tuple[VectorStoreRow, GenerationRow] | None:
+    """Give a store of the project with its live generation, in one statement: every search asks."""
+    live = (GenerationRow.store_id == VectorStoreRow.id) & (GenerationRow.state == GenerationState.LIVE)
+    both = select(VectorStoreRow, GenerationRow).join(GenerationRow, live)
+    mine = both.where(VectorStoreRow.project_id == project_id, VectorStoreRow.id == store_id)
+    found = session.execute(mine).one_or_none()
+    return None if found is None else (found[0], found[1])
+
+
 def find_store_by_name(session: Session, project_id: str, name: str) -> VectorStoreRow | None:
     """Give the store of that id or, where there is none, the oldest of that name."""
     mine = select(VectorStoreRow).where(VectorStoreRow.project_id == project_id, VectorStoreRow.name == name)
@@ -97,11 +106,14 @@ def expired_stores(session: Session, now: int) -> Sequence[VectorStoreRow]:
     return [store for store in limited if is_expired(store, now)]
 
 
-def require_embedder(made_with: str, embedder: Embedder) -> None:
-    """Check that a store was made with this embedder, named as in the settings. Raises EmbedderMismatch."""
+def is_made_with(made_with: str, embedder: Embedder) -> bool:
+    """Tell whether a store was made with this embedder, named as in the settings."""
     # The settings may give a hub id or a directory: its last part is the embedder's name.
-    if Path(made_with).resolve().name != embedder.name:
-        raise EmbedderMismatch(
-            f"The vector store was made with the embedder {made_with!r}, not {embedder.name!r}.",
-            hint="Set LOAM_EMBEDDER to that one, or give the store this one: loam stores update NAME --embedder ID.",
-        )
+    return Path(made_with).resolve().name == embedder.name
+
+
+def mismatch(made_with: str, embedder: Embedder) -> EmbedderMismatch:
+    return EmbedderMismatch(
+        f"The vector store was made with the embedder {made_with!r}, not {embedder.name!r}.",
+        hint="Set LOAM_EMBEDDER to that one, or give the store this one: loam stores update NAME --embedder ID.",
+    )

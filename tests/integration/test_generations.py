@@ -10,6 +10,7 @@ from sqlalchemy import select
 from rag.chunk import ChunkingStrategy
 from rag.errors import EmbedderMismatch
 from rag.ports import Vectors
+from services.embedders import Embedders
 from services.errors import BadRequest, NotFound
 from services.jobs import queue
 from services.storage.documents import delete_document, delete_store
@@ -380,6 +381,23 @@ def test_a_store_of_a_tuned_embedder_that_is_gone_is_not_searched_with_another(s
         store = create_store(session, DEFAULT_PROJECT, name="lost", embedder=TUNED).id
     with pytest.raises(EmbedderMismatch, match="There is no tuned embedder"):
         services.searching.search(DEFAULT_PROJECT, [store], "anything")
+
+
+def test_a_store_is_searched_with_its_own_embedder_until_it_gets_the_one_that_the_settings_name_now(
+    services: Services, tmp_path: Path
+) -> None:
+    class Better(WordEmbedder):
+        name, id = "better", "better-1"
+
+    store = filled(services, tmp_path / "docs")
+    before = cosines(services, store, "copper")
+    services.embedder = Better()
+    services.embedders = Embedders(
+        services.database, lambda: services.embedder, lambda folder, name: Tuned(), lambda name: WordEmbedder()
+    )
+    assert cosines(services, store, "copper") == before
+    update(services, store, embedder="better")
+    assert (live(services, store).embedder, cosines(services, store, "copper")) == ("better", before)
 
 
 def test_of_a_store_two_generations_are_never_live(both: Services, store: str) -> None:

@@ -17,6 +17,18 @@ def test_upkeep_sweeps_again_and_tidies_once_a_day(services: Services, monkeypat
     assert done == ["tidy", "sweep", "sweep"]
 
 
+def test_nothing_expires_while_the_clock_is_not_to_be_trusted(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop, done = threading.Event(), []
+    monkeypatch.setattr(upkeep, "SWEEP_S", 0.0)
+    monkeypatch.setattr(upkeep.SteadyClock, "is_steady", lambda _self: False)
+    monkeypatch.setattr(upkeep, "sweep", lambda *_: done.append("sweep"))
+    monkeypatch.setattr(upkeep, "prune", lambda *_: stop.set())
+    keep_up(stop, services.database, services.blobs, services.settings.indexes_dir)
+    assert done == []
+
+
 def test_upkeep_goes_on_after_a_failure(
     services: Services, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

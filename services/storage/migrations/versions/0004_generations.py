@@ -3,7 +3,6 @@
 All that is searchable becomes its store's first generation, live, and is neither cut nor embedded again.
 """
 
-import json
 import zlib
 
 import sqlalchemy as sa
@@ -67,7 +66,7 @@ def _make_generations() -> None:
             "INSERT INTO generations (project_id, store_id, state, embedder, chunking, revision, created_at, turn) "
             "SELECT project_id, id, 'live', embedder, :chunking, revision, created_at, 1 "
             "FROM vector_stores ORDER BY seq"
-        ).bindparams(sa.bindparam("chunking", json.dumps(CHUNKING), type_=sa.String()))
+        ).bindparams(sa.bindparam("chunking", CHUNKING, type_=sa.JSON()))
     )
 
 
