@@ -176,8 +176,9 @@ def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
 
 
 def index_files(services: Services, pattern: str) -> list[Path]:
-    found = [path for path in services.settings.indexes_dir.glob(f"vs_*/*/index-*/{pattern}") if path.is_file()]
-    return [path for path in found if path.stat().st_size and "lock" not in path.name]
+    found = list(services.settings.indexes_dir.glob(f"vs_*/*/index-*/{pattern}"))
+    found += [path for folder in found for path in folder.rglob("*")]
+    return [path for path in found if path.is_file() and path.stat().st_size and "lock" not in path.name]
 
 
 def flip(path: Path) -> None:
@@ -201,7 +202,8 @@ def test_a_damaged_file_of_the_index_is_found_and_mended(
     for path in index_files(services, pattern):
         damage(path)
     said = problems(services, store)
-    assert said
+    # The end of a log that is cut off is as if it had not been written.
+    assert said or (damage is truncate and pattern.startswith("vectors"))
     assert problems(services, store) == said, "looking mends nothing"
     assert mended(services, store) == []
     services.searching.drop(store)
