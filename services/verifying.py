@@ -83,9 +83,9 @@ def check_files(indexes: Path, generation: GenerationRow, embedder: Embedder, so
     with _copied(folder, indexes) as copy:
         index = StoreIndex(copy, embedder_id=embedder.id, dimensions=embedder.dimensions)
         index.sync(source)
-        for says in index.mended:
-            yield Problem(says=f"{folder.relative_to(indexes)}: {says}", of_index=True)
-        yield from check_index(index, source)
+        for says in (*index.mended, *verify.check_index(index, source)):
+            # Of the copy only its messages know.
+            yield Problem(says=says.replace(str(copy), str(folder)), of_index=True)
 
 
 def check_store(database: Database, indexes: Path, generation: GenerationRow, embedder: Embedder) -> Iterator[Problem]:
