@@ -389,12 +389,12 @@ def test_a_store_is_searched_with_its_own_embedder_until_it_gets_the_one_that_th
     class Better(WordEmbedder):
         name, id = "better", "better-1"
 
-    store = filled(services, tmp_path / "docs")
-    before = cosines(services, store, "copper")
-    services.embedder = Better()
     services.embedders = Embedders(
         services.database, lambda: services.embedder, lambda folder, name: Tuned(), lambda name: WordEmbedder()
     )
+    store = filled(services, tmp_path / "docs")
+    before = cosines(services, store, "copper")
+    services.embedder = Better()
     assert cosines(services, store, "copper") == before
     update(services, store, embedder="better")
     assert (live(services, store).embedder, cosines(services, store, "copper")) == ("better", before)
