@@ -9,26 +9,25 @@ answers from the moment it is registered.
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from services.engines.breaker import Breaker
 from services.engines.engine import Engine
 from services.engines.gate import Gate
+from services.engines.tuned import TunedModels, weights_of
 from services.errors import BadRequest, NotFound
 from services.model_table import DEFAULT, EXTRACTIVE, GROQ_PREFIX, fallbacks_of
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
 from services.storage.models import added_settings, find_model, list_models
 from services.storage.tables import TunedModelRow
-from services.storage.tuned_models import find_tuned_model, list_tuned_models
+from services.storage.tuned_models import list_tuned_models
 
 if TYPE_CHECKING:
     from services.engines.local.models import LocalModels
     from services.engines.local.wanted import WantedModel
     from services.engines.pool import ClientPool
     from services.engines.vllm.servers import VllmServers
-    from services.engines.vllm.tuned import Tuned
 
 Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "full", "reward"]
 """What a model is; the last three are the kinds of tuned models, of which an embedder is another."""
@@ -81,6 +80,10 @@ class Router:
         self._local_models = local_models
         self._vllm_servers = vllm_servers
         self._declared = {model.id: model for model in settings.models}
+        self._tuned = TunedModels(
+            database=database, declared=self.declared, local=self._local,
+            over_vllm=lambda base, tuned: vllm_servers().engine(base, self._connections(), tuned),
+        )  # fmt: skip
         self._pool: ClientPool | None = None
         self._started = int(time.time())
         self._gates: dict[tuple[str, str], Gate] = {}
@@ -109,8 +112,8 @@ class Router:
         """Give where a model's tokenizer lies, a directory or a hub id; None where its weights are not here."""
         model = self.declared(project_id, model_id)
         if model is not None:
-            return _wanted(model).base.source if model.is_weights else None
-        tuned = self._tuned(project_id, model_id)
+            return weights_of(model).base.source if model.is_weights else None
+        tuned = self._tuned.find(project_id, model_id)
         return tuned.folder if tuned else None
 
     def declared(self, project_id: str, model_id: str) -> ModelSettings | None:
@@ -132,7 +135,7 @@ class Router:
             known = ServedModel(id=row.id, kind="model", engine=row.engine, created=row.created_at)
             listed.setdefault(row.id, known)
         for one in tuned:
-            listed.setdefault(one.id, _served_tuned(one, self._chosen_base(project_id, one)))
+            listed.setdefault(one.id, _served_tuned(one, self._tuned.base(project_id, one)))
         return list(listed.values())
 
     def model(self, project_id: str, model_id: str) -> ServedModel:
@@ -172,9 +175,9 @@ class Router:
         if model is None and model_id == self._settings.embedder_name:
             raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
         model = model or self._added(project_id, model_id)
-        tuned = None if model else self._tuned(project_id, model_id)
+        tuned = None if model else self._tuned.find(project_id, model_id)
         if tuned is not None:
-            engine = self._serving(project_id, tuned)
+            engine = self._tuned.engine(project_id, tuned)
             return Route(model_id=model_id, engine=engine, generative=True, gate=self._gate(project_id, model_id))
         model = model or _undeclared(model_id)
         if model is None:
@@ -185,40 +188,8 @@ class Router:
             )
         if model.engine == EXTRACTIVE:
             return self._quoting(project_id, model_id)
-        engine = self._local(_wanted(model)) if model.engine == "local" else self._hosted(model)
+        engine = self._local(weights_of(model)) if model.engine == "local" else self._hosted(model)
         return Route(model_id=model_id, engine=engine, generative=True, gate=self._gate(project_id, model_id, model))
-
-    def _serving(self, project_id: str, tuned: TunedModelRow) -> Engine:
-        """Give the engine of a tuned model: over what it was trained over, or over the base that was chosen."""
-        does = {"reward": "scores answers", "embedder": "makes embeddings"}.get(tuned.kind)
-        if does is not None:
-            raise BadRequest(f"The model {tuned.id!r} {does}; it cannot chat.", param="model")
-        base = self._chosen_base(project_id, tuned)
-        if tuned.over and base is None:
-            raise BadRequest(
-                f"The model {tuned.id!r} is served over {tuned.over!r}, which is not there any more: "
-                "'loam models serve' chooses another base for it.",
-                param="model",
-                code="model_not_available",
-            )
-        if base is not None and base.engine == "vllm":
-            return self._vllm_servers().engine(base, self._connections(), _tuned_over_vllm(tuned))
-        return self._local(_wanted_tuned(tuned, base))
-
-    def _chosen_base(self, project_id: str, tuned: TunedModelRow) -> ModelSettings | None:
-        """Give the declared model that a tuned one is served over; None for what it was trained over, served locally.
-
-        Where nothing was chosen, an adapter over the plain weights of a vLLM server goes onto that server.
-        """
-        if tuned.over:
-            return self.declared(project_id, tuned.over)
-        if tuned.kind != "adapter" or tuned.manifest["quantization"] != "none":
-            return None
-        root = tuned
-        while (parent := self._tuned(project_id, root.parent)) is not None:
-            root = parent
-        named = self.declared(project_id, root.parent)
-        return named if named is not None and named.starts_vllm else None
 
     def _quoting(self, project_id: str, model_id: str) -> Route:
         gate = self._gate(project_id, model_id)
@@ -270,10 +241,6 @@ class Router:
 
         return Local(wanted, self._local_models())
 
-    def _tuned(self, project_id: str, model_id: str) -> TunedModelRow | None:
-        with self._database.read() as session:
-            return find_tuned_model(session, project_id, model_id)
-
     def _added(self, project_id: str, model_id: str) -> ModelSettings | None:
         with self._database.read() as session:
             row = find_model(session, project_id, model_id)
@@ -283,34 +250,6 @@ class Router:
 def _undeclared(model_id: str) -> ModelSettings | None:
     source = model_id.removeprefix(GROQ_PREFIX)
     return ModelSettings(id=model_id, engine="groq", source=source) if source not in ("", model_id) else None
-
-
-def _wanted(model: ModelSettings) -> "WantedModel":
-    from finetune.model import Base
-    from services.engines.local.wanted import WantedModel
-    from services.models import directory_of
-
-    folder = directory_of(model.source)
-    base = Base(source=str(folder) if folder else model.source)
-    return WantedModel(id=model.id, base=base, quantization=model.quantization or "none", dtype=model.dtype)
-
-
-def _wanted_tuned(row: TunedModelRow, over: ModelSettings | None) -> "WantedModel":
-    from finetune.adapter import Manifest
-    from services.engines.local.wanted import wanted_tuned
-
-    wanted = replace(wanted_tuned(row.id, Path(row.folder), Manifest(**row.manifest)), forced=row.forced)
-    if over is None:
-        return wanted
-    base = _wanted(over)
-    return replace(wanted, base=base.base, quantization=base.quantization, dtype=base.dtype)
-
-
-def _tuned_over_vllm(row: TunedModelRow) -> "Tuned":
-    from finetune.adapter import Manifest
-    from services.engines.vllm.tuned import Tuned
-
-    return Tuned(id=row.id, folder=Path(row.folder), manifest=Manifest(**row.manifest), forced=row.forced)
 
 
 def _served_tuned(row: TunedModelRow, base: ModelSettings | None) -> ServedModel:
