@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from services.engines.hosted import Hosted, Upstream
 from services.engines.parameters import HARMLESS, VLLM, VLLM_TEXT
 from services.engines.pool import ClientPool
 from services.engines.vllm.server import Running, Server
+from services.engines.vllm.tools import held
 from services.engines.vllm.tuned import Speaker, Tuned
 from services.errors import NotReady, ServiceError, UpstreamFailed, UpstreamRefused
 
@@ -45,7 +46,8 @@ class _Ready:
     speaker: Speaker | None
 
     async def worded(self, request: ChatRequest) -> ChatRequest:
-        return request if self.speaker is None else await asyncio.to_thread(self.speaker.rendered, request)
+        worded = request if self.speaker is None else await asyncio.to_thread(self.speaker.rendered, request)
+        return replace(worded, params=held(worded.params))
 
 
 class Vllm:

@@ -77,6 +77,7 @@ def launch_of(model: ModelSettings, settings: Settings) -> Launch:
     from finetune.model import Base
     from services.engines.local.wanted import WantedModel
     from services.engines.local.weights import find_weights
+    from services.engines.vllm.tools import parsing_calls
     from services.models import directory_of
 
     python = python_with_vllm(settings)
@@ -92,7 +93,7 @@ def launch_of(model: ModelSettings, settings: Settings) -> Launch:
         if settings.vllm_lora_rank
         else 0,
         adapters=settings.vllm_adapters,
-        args=(*settings.vllm_args, *(model.args or ())),
+        args=(*parsing_calls(weights.folder), *settings.vllm_args, *(model.args or ())),
     )
 
 
