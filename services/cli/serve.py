@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from types import FrameType
 
 import click
@@ -11,6 +12,8 @@ import click
 from services.cli.session import Session, pass_session
 
 GRACE_S = 10
+SWITCH_S = 0.0005
+"""A tenth of what it is otherwise: for so long a worker's thread may keep a request waiting, each time it comes by."""
 
 
 @click.command()
@@ -46,6 +49,7 @@ def serve(session: Session, host: str | None, port: int | None, no_worker: bool)
     # What is loaded by now stays: to look through it for garbage now and then holds every request up for that long.
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_S)
     click.echo(f"Serving {_url(settings.host, listening)} (documentation at {_url(settings.host, listening, '/docs')})")
     for model in settings.models:
         if model.starts_vllm:
