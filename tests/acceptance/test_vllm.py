@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import openai
 import psutil
 import pytest
@@ -211,6 +212,31 @@ def test_a_json_schema_is_kept_to(client: OpenAI) -> None:
     assert json.loads(said(answer))["colour"] in ("red", "green")
 
 
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "weather"}}])
+def test_a_call_that_must_be_made_fits_its_schema_and_its_result_is_taken(client: OpenAI, choice: Any) -> None:
+    schemas = {tool["function"]["name"]: tool["function"].get("parameters") for tool in contract.TOOLS}
+    asked: dict[str, Any] = {"model": "tiny", "messages": HELLO, "tools": contract.TOOLS, "tool_choice": choice}
+    asked |= {"parallel_tool_calls": False, "seed": 1, **contract.HOT}
+    message = client.chat.completions.create(**asked).choices[0].message
+    assert message.tool_calls
+    [call] = message.tool_calls
+    jsonschema_rs.validate(schemas[call.function.name] or {"maxProperties": 0}, json.loads(call.function.arguments))
+
+    pieces = [
+        piece.function
+        for chunk in client.chat.completions.create(stream=True, **asked)
+        for piece in chunk.choices[0].delta.tool_calls or ()
+    ]
+    assert [piece.name for piece in pieces if piece.name] == [call.function.name]
+    # As it was written; the whole answer has it with spaces.
+    assert json.loads("".join(piece.arguments or "" for piece in pieces)) == json.loads(call.function.arguments)
+
+    result = {"role": "tool", "tool_call_id": call.id, "content": "Rain."}
+    asked |= {"messages": [*HELLO, message, result], "tool_choice": "auto", "max_tokens": 4}
+    answer = client.chat.completions.create(**asked)
+    assert answer.choices[0].finish_reason in ("stop", "length")
+
+
 def test_raw_prompts_are_gone_on_from_as_text_and_as_tokens(client: OpenAI, base: Path) -> None:
     ids = load_tokenizer(str(base))("once upon", add_special_tokens=False)["input_ids"]
     create = client.completions.create
@@ -237,7 +263,6 @@ def test_logprobs_are_those_of_a_forward_pass(subject: OverVllm, base: Path) -> 
     ("changes", "said"),
     [
         ({"max_tokens": 70_000}, "65536"),
-        ({"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"}, "--tool-call-parser"),
         ({"extra_body": {"best_of": 2}}, "best_of"),
     ],
 )
@@ -359,8 +384,25 @@ def test_an_adapter_of_another_base_is_never_served(
     asyncio.run(main())
 
 
-def test_killed_in_mid_stream_it_fails_at_once_and_comes_back(client: OpenAI, server: Server) -> None:
-    before = said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY))
+def known_to(server: Server, tuned: Tuned) -> None:
+    """Let a loam know a tuned model as one of its own."""
+    services = open_services(Settings(home=server.home))
+    with services.database.write() as session:
+        put_tuned_model(session, DEFAULT_PROJECT, tuned.id, parent="tiny", folder=tuned.folder, manifest=tuned.manifest)
+    services.close()
+
+
+def names_on(vllm: ModelSettings, key: str) -> list[str]:
+    with OpenAI(base_url=vllm.base_url, api_key=key, max_retries=0) as client:
+        return [model.id for model in client.models.list()]
+
+
+def test_killed_in_mid_stream_it_fails_at_once_and_comes_back_with_its_adapters(
+    client: OpenAI, server: Server, other: Tuned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tuned = replace(other, id="ft:tiny:default:brought-back:3")
+    known_to(server, tuned)
+    before = [said(client.chat.completions.create(model=name, messages=HELLO, **GREEDY)) for name in ("tiny", tuned.id)]
     old = processes_of(server)
     stream = client.chat.completions.create(
         model="tiny", messages=HELLO, stream=True, max_tokens=60_000, extra_body={"ignore_eos": True}
@@ -379,7 +421,9 @@ def test_killed_in_mid_stream_it_fails_at_once_and_comes_back(client: OpenAI, se
             heard.append(chunk)
         pytest.fail(f"It ended as if nothing had been: {len(heard)} chunks, the last {heard[-1:]}.")
 
-    assert said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY)) == before
+    after = said(client.chat.completions.create(model="tiny", messages=HELLO, **GREEDY))
+    assert tuned.id in names_on(running_already(server, monkeypatch), os.environ["KEY_OF_THE_OTHER"])
+    assert [after, said(client.chat.completions.create(model=tuned.id, messages=HELLO, **GREEDY))] == before
     assert not [process for process in old if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
