@@ -72,6 +72,14 @@ class StoreIndex:
         if self._vectors is not None:
             self._vectors.maintain()
 
+    def check(self) -> Iterator[str]:
+        """Read all vectors on the disk; give what of them is not what was written."""
+        assert self._vectors is not None, "sync comes first"
+        try:
+            self._vectors.check()
+        except ValueError as exc:
+            yield str(exc)
+
     def search_vectors(
         self, query: Vectors, limit: int, within: NDArray[np.int64] | None = None
     ) -> dict[ChunkId, float]:

@@ -77,6 +77,7 @@ def text_is_at_fault(text: str, chunks: Sequence[StoredChunk], *, embedder_id: s
 
 def check_index(index: StoreIndex, source: ChunkSource, *, sample: int = SAMPLE) -> Iterator[str]:
     """Give what an index, after a sync, has otherwise than its source; of the content so many chunks are looked at."""
+    yield from index.check()
     ids = source.chunk_ids()
     chosen = ids if len(ids) <= sample else np.sort(np.random.default_rng().choice(ids, sample, replace=False))
     for row in source.rows(chosen):
