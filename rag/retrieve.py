@@ -14,8 +14,8 @@ from rag.lexical import TextScores
 from rag.ports import ChunkSource, Embedder, Filter, Vectors
 from rag.types import ChunkId, Hit, Passage
 
-# So many of each side's best are candidates; twice as many changed no figure (rag/README.md).
-CANDIDATES = 100
+# So many of each side's best are candidates: with 100, some that both sides know count as known to one.
+CANDIDATES = 300
 # So many of the candidates have their sentences read, and of these the best are held against each other.
 CLOSER = 50
 NEIGHBOURHOOD = 30

@@ -93,10 +93,10 @@ def test_scifact_claims_find_their_abstracts(shared_data: Path, embedder: Embedd
 
 def test_cranfield_queries_find_their_abstracts(shared_data: Path, embedder: Embedder, tmp_path: Path) -> None:
     collection = load_beir(shared_data / "retrieval/cranfield")
-    assert measured(collection, embedder, tmp_path)["ndcg@10"] >= 0.56
+    assert measured(collection, embedder, tmp_path)["ndcg@10"] >= 0.58
 
 
 def test_squad_questions_find_their_paragraph(shared_data: Path, embedder: Embedder, tmp_path: Path) -> None:
     found = measured(load_squad(shared_data / "qa/squad/dev-v2.0.part.json"), embedder, tmp_path)
-    assert found["recall@5"] >= 0.96
-    assert found["mrr@10"] >= 0.88
+    assert found["recall@5"] >= 0.973
+    assert found["mrr@10"] >= 0.915
