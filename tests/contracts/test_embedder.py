@@ -9,6 +9,7 @@ import pytest
 from rag.embed import open_embedder
 from rag.embed_torch import SentenceTransformerEmbedder
 from rag.ports import Embedder
+from rag.sentences import Span
 from tests.fakes.tiny_encoder import DIMENSIONS, MAX_LENGTH, save_tiny_encoder
 
 TEXTS = ["bad cab", "", "a", "  ace  ", "zürich 東京", *("abcde " * length for length in range(1, 40))]
@@ -22,7 +23,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module", params=["openvino", "sentence-transformers"])
 def embedder(request: pytest.FixtureRequest, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     if request.param == "openvino":
-        return open_embedder(str(model), cache_dir=tmp_path_factory.mktemp("cache"), threads=2)
+        return open_embedder(str(model), cache_dir=tmp_path_factory.mktemp("cache"), threads=2, precision="f32")
     return SentenceTransformerEmbedder(model, name="tiny", id="tiny@0")
 
 
@@ -48,6 +49,15 @@ def test_rows_keep_the_order_of_the_texts(embedder: Embedder) -> None:
     together = embedder.embed(TEXTS)
     alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
     assert (together * alone).sum(axis=1).min() > 0.999
+
+
+def test_spans_come_below_a_texts_own_vector_or_not_at_all(embedder: Embedder) -> None:
+    texts = ["bad cab ace", "fed", ""]
+    found = embedder.embed_spans(texts, [[Span(0, 3), Span(4, 11)], [Span(0, 3)], []])
+    assert np.stack([vectors[0] for vectors in found]) == pytest.approx(embedder.embed(texts), abs=1e-4)
+    assert [len(vectors) for vectors in found] in ([3, 2, 1], [1, 1, 1])
+    np.testing.assert_allclose(np.linalg.norm(np.concatenate(found), axis=1), 1, atol=1e-4)
+    assert embedder.embed_spans([], []) == []
 
 
 def test_text_beyond_the_limit_does_not_count(embedder: Embedder) -> None:

@@ -114,7 +114,7 @@ def test_other_weights_of_the_same_name_get_another_id_and_graph(model: Path, ca
 def test_model_without_openvino_runs_on_sentence_transformers(
     model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    usual = open_embedder(str(model), cache_dir=cache)
+    usual = open_embedder(str(model), cache_dir=cache, precision="f32")
     monkeypatch.setitem(sys.modules, "openvino", None)
     with caplog.at_level(logging.WARNING, "rag.embed"):
         embedder = open_embedder(str(model), cache_dir=cache)

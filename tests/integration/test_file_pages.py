@@ -11,6 +11,7 @@ from rag.types import Page
 from services.api.app import create_app
 from services.settings import Settings
 from services.storage.documents import add_documents, store_version
+from services.storage.generations import live_generation
 from services.storage.tables import ChunkRow
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
@@ -58,7 +59,8 @@ def put(services: Services, name: str, text: str, pages: tuple[Page, ...]) -> tu
         file = put_file(session, name)
         (document,) = add_documents(session, "vs_soil", {file.id: file})
         version = replace(version, document=replace(version.document, pages=pages))
-        store_version(session, document, version, sha256=file.sha256, vector_bytes=8)
+        live = live_generation(session, "vs_soil")
+        store_version(session, document, version, live=live, sha256=file.sha256, vector_bytes=8)
         chunk = session.query(ChunkRow).filter_by(document_seq=document.seq).one()
         return file.id, f"chunk_{chunk.id}"
 

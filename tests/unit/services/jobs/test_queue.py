@@ -104,7 +104,7 @@ def test_released_job_is_as_if_never_claimed(session: Session) -> None:
 
 def test_failed_attempt_counts_and_waits(session: Session) -> None:
     put(session, "1")
-    queue.try_again(session, claim_one(session), "busy", delay_s=1000)
+    queue.try_again(session, claim_one(session), "busy", delay_s=100)
     assert claim(session) == []
     session.execute(update(JobRow).values(not_before=0))
     assert claim_one(session).attempts == 2
