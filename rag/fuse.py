@@ -33,13 +33,12 @@ class Weights:
 def fuse(cosines: Mapping[ChunkId, float], text: TextScores, weights: Weights) -> dict[ChunkId, float]:
     """Give the fused score of every chunk that either side found; what a side did not find counts as 0 there."""
     total = weights.embedding + weights.text
-    fused = {}
-    for chunk_id in cosines.keys() | text.scores.keys():
-        by_meaning = _unit(cosines.get(chunk_id, 0.0))
-        by_words = _unit(text.scores.get(chunk_id, 0.0) / text.ceiling) if text.ceiling else 0.0
-        fused[chunk_id] = (weights.embedding * by_meaning + weights.text * by_words) / total
+    by_meaning = weights.embedding / total
+    by_words = weights.text / total / text.ceiling if text.ceiling else 0.0
+    most = weights.text / total
+    # Hundreds a query: what is out of 0..1 by rounding is mended without a call.
+    fused = {one: by_meaning * (0.0 if cos < 0 else 1.0 if cos > 1 else cos) for one, cos in cosines.items()}
+    for one, bm25 in text.scores.items():
+        share = by_words * bm25
+        fused[one] = fused.get(one, 0.0) + (0.0 if share < 0 else most if share > most else share)
     return fused
-
-
-def _unit(value: float) -> float:
-    return min(1.0, max(0.0, value))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from heapq import nsmallest
 from itertools import islice
 
 import numpy as np
@@ -103,12 +104,10 @@ def _candidates(
     # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
     unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
     cosines |= index.search_vectors(vector, len(unseen), unseen)
-    first = _ranked(fuse(cosines, words, options.weights), cosines, {}, words)
-    return _looked_at_closer(first, vector, cosines, words, source, options)
+    return _looked_at_closer(vector, cosines, words, source, options)
 
 
 def _looked_at_closer(
-    first: Sequence[_Candidate],
     vector: Vectors,
     cosines: Mapping[ChunkId, float],
     words: TextScores,
@@ -116,11 +115,13 @@ def _looked_at_closer(
     options: SearchOptions,
 ) -> list[_Candidate]:
     """Rank the best anew, by their sentences and then by their neighbours; the others are no candidates any more."""
-    vectors = source.vectors([one.chunk_id for one in first[: max(CLOSER, options.max_results)]])
+    fused = fuse(cosines, words, options.weights)
+    first = nsmallest(max(CLOSER, options.max_results), fused, key=lambda one: (-fused[one], one))
+    vectors = source.vectors(first)
     sentences = sentence_cosines(vector, vectors)
-    near = meanings({one: cosine for one, cosine in cosines.items() if one in vectors}, sentences)
-    fused = {one: score for one, score in fuse(near, words, options.weights).items() if one in vectors}
-    ranked = _ranked(fused, cosines, sentences, words)
+    near = meanings({one: cosines[one] for one in vectors if one in cosines}, sentences)
+    found = TextScores({one: words.scores[one] for one in vectors if one in words.scores}, words.ceiling)
+    ranked = _ranked(fuse(near, found, options.weights), cosines, sentences, words)
     best, others = ranked[:NEIGHBOURHOOD], ranked[NEIGHBOURHOOD:]
     scores = evened([one.fused for one in best], [vectors[one.chunk_id] for one in best])
     moved = _in_order(replace(one, score=float(score)) for one, score in zip(best, scores, strict=True))
