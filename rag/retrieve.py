@@ -116,7 +116,7 @@ def _looked_at_closer(
 ) -> list[_Candidate]:
     """Rank the best anew, by their sentences and then by their neighbours; the others are no candidates any more."""
     fused = fuse(cosines, words, options.weights)
-    first = nsmallest(max(CLOSER, options.max_results), fused, key=lambda one: (-fused[one], one))
+    first = nsmallest(max(CLOSER, 2 * options.max_results), fused, key=lambda one: (-fused[one], one))
     vectors = source.vectors(first)
     sentences = sentence_cosines(vector, vectors)
     near = meanings({one: cosines[one] for one in vectors if one in cosines}, sentences)
