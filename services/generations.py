@@ -64,11 +64,12 @@ class Generations:
     ) -> GenerationRow | None:
         """Have a store's index made with what is given and else as it is; None where it is so already.
 
+        One that an earlier loam made is never so: it lacks vectors of its sentences.
         One that is there and made so, failed or retired, is gone on with. `owner` alone does the job while it lives.
         Raises BadRequest while another is being made.
         """
         live = live_generation(session, store.id)
-        wanted = embedder or live.embedder, chunking or chunking_of(live)
+        wanted = embedder or live.embedder, chunking or chunking_of(live), True
         if (building := generation_being_made(session, store.id)) is not None:
             if _made_of(building) != wanted:
                 raise _busy(store, building)
@@ -128,8 +129,8 @@ def changed_chunking(
     return ChunkingStrategy(max_tokens=max_tokens, overlap_tokens=overlap)
 
 
-def _made_of(generation: GenerationRow) -> tuple[str, ChunkingStrategy]:
-    return generation.embedder, chunking_of(generation)
+def _made_of(generation: GenerationRow) -> tuple[str, ChunkingStrategy, bool]:
+    return generation.embedder, chunking_of(generation), generation.sentences
 
 
 def _busy(store: VectorStoreRow, building: GenerationRow) -> BadRequest:

@@ -61,6 +61,7 @@ class SqlChunkSource:
     def __init__(self, database: Database, generation: GenerationRow) -> None:
         self._database = database
         self._generation_id, self._store_id = generation.id, generation.store_id
+        self._sentences = generation.sentences
 
     def revision(self) -> int:
         with self._database.engine.connect() as connection:
@@ -92,9 +93,15 @@ class SqlChunkSource:
             self._revision(connection)
         by_chunk = groupby(windows, key=lambda row: row.chunk_id)
         return {
-            ChunkId(chunk_id): _chunk_vectors([(row.vector, row.sentences) for row in rows])
+            ChunkId(chunk_id): self._vectors_of([(row.vector, row.sentences) for row in rows])
             for chunk_id, rows in by_chunk
         }
+
+    def _vectors_of(self, windows: Sequence[tuple[bytes, bytes | None]]) -> ChunkVectors:
+        own = np.stack([decode_vector(vector) for vector, _ in windows])
+        stored = [sentences if self._sentences else None for _, sentences in windows]
+        sentences = np.concatenate([decode_sentences(one, own.shape[1]) for one in stored])
+        return ChunkVectors(windows=own, sentences=sentences)
 
     def matching(self, filters: Filter) -> NDArray[np.int64]:
         documents = matching_documents(self._store_id, filters, self._database.engine.dialect.name)
@@ -131,12 +138,6 @@ class SqlChunkSource:
             for row in rows
             if row.id in vectors
         ]
-
-
-def _chunk_vectors(windows: Sequence[tuple[bytes, bytes | None]]) -> ChunkVectors:
-    own = np.stack([decode_vector(vector) for vector, _ in windows])
-    sentences = [decode_sentences(stored, own.shape[1]) for _, stored in windows]
-    return ChunkVectors(windows=own, sentences=np.concatenate(sentences))
 
 
 def _passage(row: Row[Any], attributes: Mapping[str, AttributeValue]) -> Passage:

@@ -44,6 +44,7 @@ def add_generation(
         state=state,
         embedder=embedder,
         chunking=asdict(chunking),
+        sentences=True,
         created_at=int(time.time()),
         turn=turn,
     )

@@ -16,7 +16,18 @@ from services.storage.generations import live_generation
 from services.storage.tables import DEFAULT_PROJECT
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
-from tests.fakes.indexed import SMALL, cosines, live, problems, row_of, update, vectors_are_all_used
+from tests.fakes.indexed import (
+    SMALL,
+    begin,
+    cosines,
+    ingest,
+    live,
+    problems,
+    row_of,
+    update,
+    vectors_are_all_used,
+    write,
+)
 
 TEXT = "# Pipes\n\ncopper pipes in old houses\n\n# Ships\n\nwooden ships on deep water"
 CUTS = [(0, 35, ["Pipes"]), (37, len(TEXT), ["Ships"])]
@@ -97,6 +108,22 @@ def test_ids_of_chunks_that_have_gone_are_not_used_again(migrated: Services) -> 
     update(migrated, "docs", chunking=SMALL)
     hits = migrated.searching.search(DEFAULT_PROJECT, ["vs_1"], "copper")
     assert min(hit.passage.chunk_id for hit in hits) > LAST_CHUNK_ID
+
+
+def test_it_is_searched_without_sentences_until_it_is_made_anew_as_it_was(migrated: Services, tmp_path: Path) -> None:
+    """A passage that comes meanwhile has vectors of its sentences, and shall not pass those that have none."""
+    migrated.embedder = WordEmbedder()
+    write(tmp_path / "new", "new.txt", "copper kettles")
+    ingest(migrated, "vs_1", tmp_path / "new")
+    assert sentence_cosines(migrated) == {"things.md": None, "new.txt": None}
+    update(migrated, "docs", embedder="words")
+    assert None not in sentence_cosines(migrated).values()
+    assert begin(migrated, "docs", embedder="words") is None
+
+
+def sentence_cosines(services: Services) -> dict[str, float | None]:
+    hits = services.searching.search(DEFAULT_PROJECT, ["vs_1"], "copper")
+    return {hit.passage.filename: hit.sentence_cosine for hit in hits}
 
 
 def test_headings_that_were_not_kept_are_found_again(migrated: Services) -> None:

@@ -1,4 +1,4 @@
-"""Vectors of the sentences of what is embedded, beside its own."""
+"""Vectors of the sentences of what is embedded, beside its own; generations made before are searched without."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,3 +11,4 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("vectors", sa.Column("sentences", sa.LargeBinary(), nullable=True))
+    op.add_column("generations", sa.Column("sentences", sa.Boolean(), nullable=False, server_default=sa.false()))
