@@ -1,35 +1,28 @@
 """The spine of ingestion: file bytes -> Document -> Chunks -> vectors, many files at a time.
 
-Files are read and cut one by one and embedded together, since the embedder is quickest over many
-windows at once. A file that cannot be read is given back as Rejected and the others go on. Nothing
-is stored here: each Ingested is whole, for the caller to put away in one transaction.
+Files are read and cut one by one and embedded in groups, since the embedder is quickest over many
+windows at once, and in a thread of its own: meanwhile the next are read and what is done is stored.
+A file that cannot be read is given back as Rejected and the others go on. Nothing is stored here:
+each Ingested is whole, for the caller to put away in one transaction.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from rag.chunk import AUTO, ChunkingStrategy, chunk
+from rag.embed_ahead import AheadEmbedder, Checkpoint
 from rag.errors import InvalidFile, RagError
-from rag.ports import Embedder, Vectors
-from rag.sentences import sentences
+from rag.ports import Embedder, VectorCache, VectorKey, Vectors
 from rag.types import Chunk, Document
 
 GROUP_TOKENS = 16_384
-# Of a large file so many windows are embedded at a time: a second or two of work.
-WINDOWS_AT_ONCE = 128
 
-VectorKey: TypeAlias = bytes
 Parse: TypeAlias = Callable[[bytes, str], Document]
-Checkpoint: TypeAlias = Callable[[], None]
 Ref = TypeVar("Ref")
-
-
-class VectorCache(Protocol):
-    """Which vectors are at hand already."""
-
-    def known(self, keys: Sequence[VectorKey]) -> set[VectorKey]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +67,9 @@ class Rejected(Generic[Ref]):
     error: RagError
 
 
+Outcome: TypeAlias = Ingested[Ref] | Rejected[Ref]
+
+
 def ingest(
     sources: Iterable[Source[Ref]],
     *,
@@ -81,10 +77,11 @@ def ingest(
     embedder: Embedder,
     cache: VectorCache,
     checkpoint: Checkpoint = lambda: None,
-) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
-    """Give each source's outcome, in order, a group at a time.
+) -> Iterator[list[Outcome[Ref]]]:
+    """Give the sources' outcomes, in order, group by group; a group is to be stored before the next is asked for.
 
-    `checkpoint` is called every now and then while vectors are made; what it raises ends the ingestion.
+    `checkpoint` is called every now and then while vectors are made, in another thread; what it raises ends the
+    ingestion.
     """
     yield from _embedded((_read(source, parse, embedder) for source in sources), embedder, cache, checkpoint)
 
@@ -95,19 +92,27 @@ def reindex(
     embedder: Embedder,
     cache: VectorCache,
     checkpoint: Checkpoint = lambda: None,
-) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
+) -> Iterator[list[Outcome[Ref]]]:
     """Do the same from the documents on: no file is read again."""
     yield from _embedded((_cut(one, embedder) for one in kept), embedder, cache, checkpoint)
 
 
 def _embedded(
     items: Iterable["_Prepared[Ref] | Rejected[Ref]"], embedder: Embedder, cache: VectorCache, checkpoint: Checkpoint
-) -> Iterator[Ingested[Ref] | Rejected[Ref]]:
-    for group in _groups(items):
-        prepared = [item for item in group if isinstance(item, _Prepared)]
-        vectors = _embed_unknown(prepared, embedder, cache, checkpoint)
-        for item in group:
-            yield item if isinstance(item, Rejected) else item.ingested(vectors)
+) -> Iterator[list[Outcome[Ref]]]:
+    """Give a group's outcomes when the next one is prepared and waits to be embedded."""
+    ahead = AheadEmbedder(embedder, cache, checkpoint)
+    begun: deque[_Begun[Ref]] = deque()
+    try:
+        for group in _groups(items):
+            texts = {key: text for item in group if isinstance(item, _Prepared) for key, text in item.texts.items()}
+            begun.append(_Begun(items=group, vectors=ahead.start(texts)))
+            if len(begun) > 1:
+                yield begun.popleft().outcomes()
+        for last in begun:
+            yield last.outcomes()
+    finally:
+        ahead.close()
 
 
 def vector_key(embedder_id: str, text: str) -> VectorKey:
@@ -130,6 +135,18 @@ class _Prepared(Generic[Ref]):
     def ingested(self, vectors: Mapping[VectorKey, Vectors]) -> Ingested[Ref]:
         mine = {key: vectors[key] for key in self.texts if key in vectors}
         return Ingested(ref=self.ref, document=self.document, chunks=self.chunks, keys=self.keys, vectors=mine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Begun(Generic[Ref]):
+    """A group that is being embedded."""
+
+    items: Sequence[_Prepared[Ref] | Rejected[Ref]]
+    vectors: Future[Mapping[VectorKey, Vectors]]
+
+    def outcomes(self) -> list[Outcome[Ref]]:
+        vectors = self.vectors.result()
+        return [item if isinstance(item, Rejected) else item.ingested(vectors) for item in self.items]
 
 
 def _read(source: Source[Ref], parse: Parse, embedder: Embedder) -> _Prepared[Ref] | Rejected[Ref]:
@@ -170,18 +187,3 @@ def _groups(
             group, tokens = [], 0
     if group:
         yield group
-
-
-def _embed_unknown(
-    prepared: Sequence[_Prepared[Ref]], embedder: Embedder, cache: VectorCache, checkpoint: Checkpoint
-) -> dict[VectorKey, Vectors]:
-    texts = {key: text for item in prepared for key, text in item.texts.items()}
-    known = cache.known(list(texts))
-    wanted = [key for key in texts if key not in known]
-    vectors: dict[VectorKey, Vectors] = {}
-    for start in range(0, len(wanted), WINDOWS_AT_ONCE):
-        checkpoint()
-        keys = wanted[start : start + WINDOWS_AT_ONCE]
-        some = [texts[key] for key in keys]
-        vectors.update(zip(keys, embedder.embed_spans(some, [sentences(text) for text in some]), strict=True))
-    return vectors

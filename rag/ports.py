@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Vectors: TypeAlias = NDArray[np.float32]
+VectorKey: TypeAlias = bytes
+"""Under which a text's vector is kept, as `rag.ingest.vector_key` gives it."""
 
 
 class Embedder(Protocol):
@@ -47,6 +49,12 @@ class Embedder(Protocol):
 
         An embedder that cannot tell what a part of a text adds to it gives the text's own vector alone.
         """
+
+
+class VectorCache(Protocol):
+    """Which vectors are at hand already."""
+
+    def known(self, keys: Sequence[VectorKey]) -> set[VectorKey]: ...
 
 
 class Generator(Protocol):

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from rag.index import StoreIndex
-from rag.ingest import VectorKey, vector_key
-from rag.ports import ChunkSource, IndexRow, Vectors
+from rag.ingest import vector_key
+from rag.ports import ChunkSource, IndexRow, VectorKey, Vectors
 from rag.types import ChunkId
 
 SAMPLE = 200

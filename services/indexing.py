@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from rag.ingest import Ingested, Kept, Rejected, VectorCache, reindex
-from rag.ports import Embedder
+from rag.ingest import Kept, Outcome, Rejected, reindex
+from rag.ports import Embedder, VectorCache
 from services.errors import ServiceError
 from services.storage.database import Database
 from services.storage.documents import VectorsGone, index_document, read_document
@@ -15,8 +15,6 @@ from services.storage.tables import DocumentRow, GenerationRow
 from services.storage.vectors import remove_vectors
 
 FLOAT_BYTES = 4
-
-_Outcome = Ingested[int] | Rejected[int]
 
 
 class NotIndexed(ServiceError):
@@ -39,16 +37,12 @@ class Filling:
 
     def put(self, seqs: Sequence[int]) -> None:
         """Put in what these documents hold now, each whole; one that changes meanwhile is left out."""
-        done: list[_Outcome] = []
-        kept = self._kept(seqs, done)
-        for outcome in reindex(kept, embedder=self.embedder, cache=self.cache, checkpoint=self.checkpoint):
-            done.append(outcome)
-        self._settle(done)
-
-    def _kept(self, seqs: Sequence[int], done: list[_Outcome]) -> Iterator[Kept[int]]:
-        for seq in seqs:
-            # `reindex` asks for another document when it has handed over all that it finished.
+        kept = self._kept(seqs)
+        for done in reindex(kept, embedder=self.embedder, cache=self.cache, checkpoint=self.checkpoint):
             self._settle(done)
+
+    def _kept(self, seqs: Sequence[int]) -> Iterator[Kept[int]]:
+        for seq in seqs:
             self.checkpoint()
             if (kept := self._read(seq)) is not None:
                 yield kept
@@ -60,17 +54,14 @@ class Filling:
                 return None
             return Kept(ref=seq, document=document, strategy=strategy_of(row, self.generation))
 
-    def _settle(self, done: list[_Outcome]) -> None:
+    def _settle(self, done: Sequence[Outcome[int]]) -> None:
         """Write what is finished, and one commit for all."""
-        if not done:
-            return
         with self.database.write() as session:
             generation = self.guard(session)
             for outcome in done:
                 self._write(session, generation, outcome)
-        done.clear()
 
-    def _write(self, session: Session, generation: GenerationRow, outcome: _Outcome) -> None:
+    def _write(self, session: Session, generation: GenerationRow, outcome: Outcome[int]) -> None:
         if isinstance(outcome, Rejected):
             document = session.get(DocumentRow, outcome.ref)
             name = document.filename if document else f"document {outcome.ref}"

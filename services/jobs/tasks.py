@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from rag.chunk import ChunkingStrategy
 from rag.errors import EmbedderMismatch, RagError
-from rag.ingest import Ingested, Rejected, Source, ingest
+from rag.ingest import Outcome, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
 from services.embedders import Embedders
@@ -78,7 +78,7 @@ class _Work:
         return self.job.project_id, self.version.made_with
 
 
-_Outcome: TypeAlias = Ingested[_Work] | Rejected[_Work]
+_Outcome: TypeAlias = Outcome[_Work]
 
 
 class IngestTask:
@@ -113,7 +113,6 @@ class IngestTask:
     def _run_alike(
         self, project_id: str, works: Sequence[_Work], embedder: Embedder, stopped: Callable[[], bool], report: Report
     ) -> None:
-        done: list[_Outcome] = []
         vector_bytes = embedder.dimensions * FLOAT_BYTES
 
         def checkpoint() -> None:
@@ -122,17 +121,14 @@ class IngestTask:
 
         def sources() -> Iterator[Source[_Work]]:
             for work in works:
-                # `ingest` asks for another file when it has handed over all that it finished.
-                self._settle(done, vector_bytes, report)
                 checkpoint()
                 if self._is_held(work.job):
                     yield self._source(work)
 
         cache = SqlVectorCache(self._database, project_id)
         reading = partial(parse, limits=self._limits, checkpoint=checkpoint)
-        for outcome in ingest(sources(), parse=reading, embedder=embedder, cache=cache, checkpoint=checkpoint):
-            done.append(outcome)
-        self._settle(done, vector_bytes, report)
+        for done in ingest(sources(), parse=reading, embedder=embedder, cache=cache, checkpoint=checkpoint):
+            self._settle(done, vector_bytes, report)
 
     def _works(self, jobs: Sequence[Job], report: Report) -> Iterable[_Work]:
         works = []
@@ -153,13 +149,10 @@ class IngestTask:
         with self._database.read() as session:
             return queue.holds(session, job)
 
-    def _settle(self, done: list[_Outcome], vector_bytes: int, report: Report) -> None:
+    def _settle(self, done: Sequence[_Outcome], vector_bytes: int, report: Report) -> None:
         """Write what is finished, each document whole, and one commit for all."""
-        if not done:
-            return
         with self._database.write() as session:
             finished = [self._settle_one(session, outcome, vector_bytes) for outcome in done]
-        done.clear()
         for each in finished:
             report(each)
 

@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 
-from rag.ingest import Ingested, VectorKey
+from rag.ingest import Ingested
+from rag.ports import VectorKey
 from rag.types import Chunk, Document, Heading, Page
 from services.storage.generations import raise_revision, raise_revisions
 from services.storage.tables import (

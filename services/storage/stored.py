@@ -7,7 +7,7 @@ from itertools import groupby
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import Session
 
-from rag.ingest import VectorKey
+from rag.ports import VectorKey
 from rag.types import ChunkId
 from rag.verify import StoredChunk, StoredWindow
 from services.storage.database import Database

@@ -6,8 +6,7 @@ from itertools import islice
 from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.orm import Session
 
-from rag.ingest import VectorKey
-from rag.ports import Vectors
+from rag.ports import VectorKey, Vectors
 from services.storage.database import Database
 from services.storage.encoding import checksum, encode_sentences, encode_vector
 from services.storage.tables import VectorRow, WindowRow

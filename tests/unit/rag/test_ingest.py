@@ -1,7 +1,7 @@
 import pytest
 
 from rag.errors import InvalidFile
-from rag.ingest import WINDOWS_AT_ONCE, Ingested, Rejected, Source, ingest, vector_key
+from rag.ingest import Ingested, Rejected, Source, ingest, vector_key
 from rag.types import Document
 from tests.fakes.embedder import WordEmbedder
 
@@ -22,7 +22,8 @@ def _parse(content, filename):
 
 def _run(files, embedder, cache=None):
     sources = [Source(ref=name, filename=name, read=lambda content=content: content) for name, content in files.items()]
-    return list(ingest(sources, parse=_parse, embedder=embedder, cache=cache or _Cache()))
+    groups = ingest(sources, parse=_parse, embedder=embedder, cache=cache or _Cache())
+    return [outcome for group in groups for outcome in group]
 
 
 def test_each_window_of_each_chunk_is_named_and_has_its_vector():
@@ -59,7 +60,7 @@ def test_source_that_has_gone_is_rejected_with_the_reason():
     def gone():
         raise FileNotFoundError(2, "No such file or directory")
 
-    [outcome] = ingest(
+    [[outcome]] = ingest(
         [Source(ref=1, filename="a.txt", read=gone)], parse=_parse, embedder=WordEmbedder(), cache=_Cache()
     )
     assert "No such file or directory" in str(outcome.error)
@@ -69,9 +70,10 @@ def test_vector_key_depends_on_the_embedder():
     assert vector_key("a", "text") != vector_key("b", "text")
 
 
-def test_large_file_is_given_up_between_its_windows():
+def test_large_file_is_given_up_between_its_windows(monkeypatch):
+    monkeypatch.setattr("rag.embed_ahead.WINDOWS_AT_ONCE", 3)
     embedder = WordEmbedder()
-    words = " ".join(f"w{number}." for number in range(60_000))
+    words = " ".join(f"w{number}." for number in range(2_000))
     passed = iter([None, None])
 
     def checkpoint():
@@ -81,4 +83,4 @@ def test_large_file_is_given_up_between_its_windows():
     source = Source(ref="a.txt", filename="a.txt", read=words.encode)
     with pytest.raises(KeyboardInterrupt):
         list(ingest([source], parse=_parse, embedder=embedder, cache=_Cache(), checkpoint=checkpoint))
-    assert len(embedder.seen) == 2 * WINDOWS_AT_ONCE
+    assert len(embedder.seen) == 2 * 3
