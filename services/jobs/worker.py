@@ -14,7 +14,7 @@ from services.jobs.owner import is_dead, new_owner
 from services.jobs.tasks import Report, Task, fail, put_back, try_again_or_fail
 from services.storage.database import Database
 
-POLL_S = 0.3
+POLL_S = 1.0
 HEARTBEAT_S = 5.0
 
 log = logging.getLogger(__name__)
