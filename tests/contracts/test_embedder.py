@@ -10,6 +10,7 @@ from rag.embed import open_embedder
 from rag.embed_torch import SentenceTransformerEmbedder
 from rag.ports import Embedder
 from rag.sentences import Span
+from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import DIMENSIONS, MAX_LENGTH, save_tiny_encoder
 
 TEXTS = ["bad cab", "", "a", "  ace  ", "zürich 東京", *("abcde " * length for length in range(1, 40))]
@@ -23,7 +24,8 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture(scope="module", params=["openvino", "sentence-transformers"])
 def embedder(request: pytest.FixtureRequest, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Embedder:
     if request.param == "openvino":
-        return open_embedder(str(model), cache_dir=tmp_path_factory.mktemp("cache"), threads=2, precision="f32")
+        with exporting_here():
+            return open_embedder(str(model), cache_dir=tmp_path_factory.mktemp("cache"), threads=2, precision="f32")
     return SentenceTransformerEmbedder(model, name="tiny", id="tiny@0")
 
 

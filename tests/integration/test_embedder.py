@@ -11,12 +11,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import platformdirs
 import pytest
 
 from rag import embed_openvino
 from rag.embed import open_embedder
 from rag.embed_openvino import OpenVinoEmbedder, openvino
 from rag.embed_torch import SentenceTransformerEmbedder
+from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
 
@@ -36,16 +38,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory, model: Path) -> Path:
 
 
 @pytest.fixture
-def exports(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The modules that were run as programs of their own meanwhile."""
-    ran, run = [], subprocess.run
-
-    def noted(command: list[str], **options: Any) -> Any:
-        ran.append(command[2])
-        return run(command, **options)
-
-    monkeypatch.setattr(subprocess, "run", noted)
-    yield ran
+def exports() -> Iterator[list[str]]:
+    with exporting_here() as ran:
+        yield ran
 
 
 def graph_folder(cache: Path) -> Path:
@@ -103,6 +98,7 @@ def test_graph_that_computes_something_else_is_exported_again(model: Path, cache
     assert exports == ["rag.embed_export"]
 
 
+@pytest.mark.usefixtures("exports")
 def test_other_weights_of_the_same_name_get_another_id_and_graph(model: Path, cache: Path, tmp_path: Path) -> None:
     other = save_tiny_encoder(tmp_path / "tiny", seed=1)
     one, two = (open_embedder(str(folder), cache_dir=cache) for folder in (model, other))
@@ -111,6 +107,7 @@ def test_other_weights_of_the_same_name_get_another_id_and_graph(model: Path, ca
     assert float(one.embed(["bad cab"])[0] @ two.embed(["bad cab"])[0]) < 0.99
 
 
+@pytest.mark.usefixtures("exports")
 def test_model_without_openvino_runs_on_sentence_transformers(
     model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,8 +153,8 @@ def test_embedding_loads_neither_torch_nor_telemetry(model: Path, cache: Path) -
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def test_default_model_is_the_one_the_hub_has(tmp_path: Path) -> None:
-    embedder = open_embedder("all-MiniLM-L6-v2", cache_dir=tmp_path)
+def test_default_model_is_the_one_the_hub_has() -> None:
+    embedder = open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam"))
     question, answer, other = embedder.embed(
         ["How do plants drink?", "Roots take up water from the soil.", "The parliament met on a Tuesday."]
     )

@@ -12,6 +12,7 @@ from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder, multipli
 from rag.embed_quantize import quantise
 from rag.embed_source import find_source
 from rag.embed_torch import SentenceTransformerEmbedder
+from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
 TEXTS = ["bad cab", "", "a", "zürich 東京", *("abcde " * length for length in range(1, 9))]
@@ -60,7 +61,8 @@ def test_layer_over_whole_texts_stays_in_float() -> None:
 
 @needs_vnni
 def test_int8_vectors_are_near_the_original_and_have_the_same_id(model: Path, tmp_path: Path) -> None:
-    coarse = open_embedder(str(model), cache_dir=tmp_path, precision="int8")
+    with exporting_here():
+        coarse = open_embedder(str(model), cache_dir=tmp_path, precision="int8")
     exact = SentenceTransformerEmbedder(model, name="tiny", id=coarse.id)
     assert isinstance(coarse, OpenVinoEmbedder)
     assert coarse.precision == "int8"

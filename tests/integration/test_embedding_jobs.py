@@ -21,6 +21,7 @@ from services.storage.tables import DEFAULT_PROJECT
 from services.storage.vector_stores import create_store
 from services.wiring import Services, open_services
 from tests.fakes.ciphers import save_ciphers
+from tests.fakes.exporting import exporting_here
 from tests.fakes.inline_tuning import use_inline
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
@@ -45,7 +46,8 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     worker = services.new_worker()
     added = list(services.ingestion.add_paths(DEFAULT_PROJECT, store, walk([folder / "docs"]), owner=worker.owner))
     worker.run_until_idle([one.job_id for one in added if one.job_id])
-    yield services
+    with exporting_here():
+        yield services
     services.close()
 
 

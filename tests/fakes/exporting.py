@@ -1,0 +1,32 @@
+"""The exporter of embedders' graphs, run in this process: another would spend seconds on importing torch."""
+
+import subprocess
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+@contextmanager
+def exporting_here() -> Iterator[list[str]]:
+    """Give the modules that would have been run as programs of their own."""
+    from rag.embed_export import export
+
+    ran: list[str] = []
+
+    def run(command: Sequence[str], **_: Any) -> SimpleNamespace:
+        _, _, module, source, target, precision = command
+        assert module == "rag.embed_export"
+        ran.append(module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of tracing
+            export(Path(source), Path(target), precision)
+        return SimpleNamespace(returncode=0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "run", run)
+        yield ran
