@@ -147,6 +147,7 @@ def subject(client: OpenAI, server: Server, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 # The contract of all engines, of which the rest is held to with the SDK's own words below.
+test_a_call_is_made_and_its_result_is_taken = contract.test_a_call_is_made_and_its_result_is_taken
 test_a_client_that_goes_frees_its_slot = contract.test_a_client_that_goes_frees_its_slot
 test_json_mode_gives_an_object_or_says_that_it_was_cut = contract.test_json_mode_gives_an_object_or_says_that_it_was_cut
 test_stop_strings_never_leak = contract.test_stop_strings_never_leak
