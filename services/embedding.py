@@ -18,9 +18,7 @@ def load_embedder(settings: Settings) -> "Embedder":
 
 def open_named(settings: Settings, name: str) -> "Embedder":
     """Give the embedder that a store names, as the settings did once, from this machine. Raises EmbedderUnavailable."""
-    from rag.embed import open_embedder
-
-    return open_embedder(name, cache_dir=settings.cache, threads=settings.embedder_threads)
+    return _open(settings, name)
 
 
 def open_tuned(settings: Settings, folder: Path, name: str) -> "Embedder":

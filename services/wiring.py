@@ -43,11 +43,9 @@ class Services:
     @cached_property
     def embedder(self) -> "Embedder":
         # From Python 3.12 on cached_property has no lock, and the server warms up while it serves.
-        from rag.embed_shared import SharedEmbedder
-
         with self._loading:
             if not self.embedder_loaded:
-                self.__dict__["embedder"] = SharedEmbedder(self._load_embedder())
+                self.__dict__["embedder"] = self._load_embedder()
             opened: Embedder = self.__dict__["embedder"]
             return opened
 

