@@ -115,6 +115,13 @@ class NotReady(ServiceError):
     type = "service_unavailable"
 
 
+class DatabaseUnavailable(NotReady):
+    """The database does not answer, or is too busy to; it may do so in a moment."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="database_unavailable")
+
+
 class InvalidSettings(ServiceError):
     """The configuration cannot be used; the message names the file, the line or the variable."""
 

@@ -10,6 +10,7 @@ from services.storage.database import Database
 from services.storage.projects import ensure_default_project
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.postgres import PostgresServer, running_postgres
 
 # A deadline would be a wall-clock assertion.
 hypothesis.settings.register_profile("loam", deadline=None)
@@ -31,16 +32,41 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-@pytest.fixture
-def settings(home: Path) -> Settings:
-    return Settings(home=home)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", action="store_true", help="Give every test PostgreSQL where it would have SQLite.")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A PostgreSQL with pgvector; its first use takes some seconds."""
+    with running_postgres() as server:
+        yield server
 
 
 @pytest.fixture
-def database(home: Path) -> Iterator[Database]:
-    """A migrated SQLite database with the default project."""
+def postgres_url(postgres_server: PostgresServer, tmp_path: Path) -> Iterator[str]:
+    """A migrated database with the default project, for one test alone."""
+    url = postgres_server.create_migrated(tmp_path / "migrate.lock")
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    """The URL of the test's database; None is for SQLite in its home."""
+    return str(request.getfixturevalue("postgres_url")) if request.config.getoption("--postgres") else None
+
+
+@pytest.fixture
+def settings(home: Path, database_url: str | None) -> Settings:
+    return Settings(home=home, database_url=database_url)
+
+
+@pytest.fixture
+def database(home: Path, settings: Settings) -> Iterator[Database]:
+    """A migrated database with the default project."""
     home.mkdir()
-    database = Database(f"sqlite:///{home / 'loam.db'}")
+    database = Database(settings.database)
     database.migrate(home / "migrate.lock")
     ensure_default_project(database)
     yield database

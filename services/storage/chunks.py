@@ -64,11 +64,11 @@ class SqlChunkSource:
         self._sentences = generation.sentences
 
     def revision(self) -> int:
-        with self._database.engine.connect() as connection:
+        with self._database.connect() as connection:
             return self._revision(connection)
 
     def chunk_ids(self) -> NDArray[np.int64]:
-        with self._database.engine.connect() as connection:
+        with self._database.connect() as connection:
             found = connection.execute(_CHUNK_IDS, {"generation_id": self._generation_id}).scalars().all()
         return np.array(found, dtype=np.int64)
 
@@ -76,19 +76,19 @@ class SqlChunkSource:
         wanted = np.sort(chunk_ids).tolist()
         for start in range(0, len(wanted), ROWS_PAGE):
             # A page is read in one snapshot, and no transaction is open while the caller works on it.
-            with self._database.engine.connect() as connection:
+            with self._database.connect() as connection:
                 page = self._page(connection, wanted[start : start + ROWS_PAGE])
             yield from page
 
     def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
-        with self._database.engine.connect() as connection:
+        with self._database.connect() as connection:
             rows = connection.execute(_PASSAGES, self._named(chunk_ids)).all()
             self._revision(connection)
             attributes = read_attributes(connection, {row.document_seq for row in rows})
         return {ChunkId(row.id): _passage(row, attributes.get(row.document_seq, {})) for row in rows}
 
     def vectors(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, ChunkVectors]:
-        with self._database.engine.connect() as connection:
+        with self._database.connect() as connection:
             windows = connection.execute(_VECTORS, {"ids": list(chunk_ids)}).all()
             self._revision(connection)
         by_chunk = groupby(windows, key=lambda row: row.chunk_id)
@@ -107,7 +107,7 @@ class SqlChunkSource:
         documents = matching_documents(self._store_id, filters, self._database.engine.dialect.name)
         mine = ChunkRow.generation_id == self._generation_id
         statement = select(ChunkRow.id).where(mine, ChunkRow.document_seq.in_(documents))
-        with self._database.engine.connect() as connection:
+        with self._database.connect() as connection:
             return np.array(connection.execute(statement.order_by(ChunkRow.id)).scalars().all(), dtype=np.int64)
 
     def _revision(self, connection: Connection) -> int:

@@ -1,4 +1,4 @@
-"""The database: one engine a process, migrated before use, SQLite in WAL mode by default."""
+"""The database: one engine a process, migrated before use. SQLite in the home by default, else PostgreSQL."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Connection
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
+
+from services.errors import DatabaseUnavailable, InvalidSettings
+from services.storage import sqlite
+from services.storage.postgres import connection as postgres
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -16,27 +21,32 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 class Database:
     """Sessions over one database. `read` sees a snapshot; `write` is one transaction, committed or rolled back.
 
-    On SQLite a write takes the write lock at its beginning, so that what it reads stays true until
-    it commits; a second writer waits up to 30 s.
+    A write takes the one write lock at its beginning, so that what it reads stays true until it commits; a second
+    writer, in any process, waits up to 30 s. Over PostgreSQL each raises DatabaseUnavailable where it cannot be asked.
     """
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        # Parameters are document text and hashes of keys: no error may carry them into a log.
-        self.engine = create_engine(self.url, pool_size=20, max_overflow=20, hide_parameters=True)
-        if self.url.get_backend_name() == "sqlite":
-            _configure_sqlite(self.engine)
+        self.url = _parsed(url)
+        self.is_postgres = self.url.get_backend_name() == "postgresql"
+        self.engine = postgres.open_engine(self.url) if self.is_postgres else sqlite.open_engine(self.url)
+        self._writes: dict[str, Any] = {"loam_write": True} | (postgres.WRITES if self.is_postgres else {})
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with self._sessions() as session:
+        with self._asked(), self._sessions() as session:
             yield session
 
     @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """Read with plain SQL, in a snapshot as `read` does."""
+        with self._asked(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
     def write(self) -> Iterator[Session]:
-        with self._sessions() as session:
-            session.connection(execution_options={"loam_write": True})
+        with self._asked(), self._sessions() as session:
+            session.connection(execution_options=self._writes)
             yield session
             session.commit()
 
@@ -44,23 +54,31 @@ class Database:
         """Bring the schema to this version; processes that start together do it one after the other."""
         from services.storage.migrate import upgrade
 
-        with FileLock(lock):
-            upgrade(self.engine, MIGRATIONS)
+        with FileLock(lock), self._asked():
+            upgrade(self.engine, MIGRATIONS, write_options=self._writes)
 
     def close(self) -> None:
         self.engine.dispose()
 
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Over a network a database goes away and comes back; what SQLite's file says is for others to tell."""
+        try:
+            yield
+        except OperationalError as exc:
+            if not self.is_postgres:
+                raise
+            reason = (str(exc.orig).strip().splitlines() or [type(exc.orig).__name__])[0]
+            raise DatabaseUnavailable(f"The database cannot be asked: {reason}") from exc
 
-def _configure_sqlite(engine: Engine) -> None:
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
 
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection: Any) -> None:
-        write = connection.get_execution_options().get("loam_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+def _parsed(url: str) -> URL:
+    try:
+        # `postgres:` is how many a platform writes it.
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1) if url.startswith("postgres://") else url)
+    except ArgumentError:
+        # Not the URL: there is a password in it.
+        raise InvalidSettings("LOAM_DATABASE_URL is no URL of a database, as postgresql+psycopg://…") from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise InvalidSettings(f"LOAM_DATABASE_URL names {parsed.get_backend_name()}: loam keeps SQLite or PostgreSQL.")
+    return parsed

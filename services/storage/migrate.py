@@ -4,15 +4,20 @@ Migrations are one line of files, `versions/NNNN_what_it_does.py`, whose number 
 So a database that is up to date is known by one look at the folder, without loading Alembic.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Engine, inspect, text
 
 from services.errors import InvalidSettings
 
 
-def upgrade(engine: Engine, migrations: Path) -> None:
-    """Run the migrations that the database lacks, all or none. Raises InvalidSettings when it is too new."""
+def upgrade(engine: Engine, migrations: Path, *, write_options: Mapping[str, Any]) -> None:
+    """Run the migrations that the database lacks, all or none. Raises InvalidSettings when it is too new.
+
+    With `write_options` a transaction takes the write lock: of two processes the second finds nothing left to do.
+    """
     head, current = _head(migrations), _current(engine)
     if current == head:
         return
@@ -25,7 +30,7 @@ def upgrade(engine: Engine, migrations: Path) -> None:
 
     config = Config()
     config.set_main_option("script_location", str(migrations).replace("%", "%%"))
-    with engine.connect().execution_options(loam_write=True) as connection, connection.begin():
+    with engine.execution_options(**write_options).begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ForeignKey,
     ForeignKeyConstraint,
     Index,
+    Integer,
     LargeBinary,
     UniqueConstraint,
     false,
@@ -27,7 +28,12 @@ DEFAULT_PROJECT = "default"
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar = {dict[str, Any]: JSON, list[Any]: JSON}
+    type_annotation_map: ClassVar = {
+        # SQLite's have 64 bits under this name, and only a key of this name counts by itself.
+        int: BigInteger().with_variant(Integer(), "sqlite"),
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
 
 
 def _owned() -> Mapped[str]:
