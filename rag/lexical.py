@@ -6,8 +6,9 @@ writes at a time (the caller holds a lock); readers see whole commits only.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ QUESTION_WORDS = "what which who whom whose when where why how did does do has h
 # Scripts written without spaces between words: kana, Han, Hangul, Thai.
 UNSPACED = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff]+")
 BM25_K1 = 1.2
+BM25_B = 0.75
 NEWEST = 64
 # How many times deeper than it should take a filter's hits are looked for among all.
 DEEPER = 16
@@ -41,6 +43,31 @@ class TextScores:
     ceiling: float
 
 
+def terms_of(text: str) -> list[str]:
+    """Give the terms that a text is found by, in their order, each as often as it is there."""
+    return list(_analyzer().analyze(_bigrams(text)))
+
+
+def query_terms(query: str) -> list[str]:
+    """Give the terms that a query looks for, each once."""
+    return list(dict.fromkeys(terms_of(query)))[:MAX_QUERY_TERMS]
+
+
+def indexed_text(row: IndexRow) -> str:
+    """Give what a chunk is found by. One field, not three: a boost for the title gained nothing (rag/README.md)."""
+    return "\n".join((row.title, *row.heading_path, row.text))
+
+
+def rarity(chunks: int, found: int) -> float:
+    """Weigh a term by how few of the chunks have it: BM25's inverse document frequency, never below 0."""
+    return math.log1p((chunks - found + 0.5) / (found + 0.5))
+
+
+def ceiling(chunks: int, frequencies: Sequence[int]) -> float:
+    """The sum of the terms' weights, each at the most that its frequency can bring (k1 + 1)."""
+    return (BM25_K1 + 1) * sum(rarity(chunks, min(chunks, found)) for found in frequencies)
+
+
 class TextIndex:
     """The index in one folder, open for search. ValueError from any method: its files are unusable."""
 
@@ -48,8 +75,7 @@ class TextIndex:
         """Open the folder's index, or begin an empty one there."""
         folder.mkdir(parents=True, exist_ok=True)
         self._index = tantivy.Index(_schema(), str(folder), reuse=True)
-        self._analyzer = _analyzer()
-        self._index.register_tokenizer("loam", self._analyzer)
+        self._index.register_tokenizer("loam", _analyzer())
         self._ids = np.empty(0, dtype=np.int64)
         self.reload()
 
@@ -88,11 +114,12 @@ class TextIndex:
     def search(self, query: str, limit: int, within: NDArray[np.int64] | None = None) -> TextScores:
         """Find the chunks that share words with `query`, which is a bag of words whatever it holds."""
         searcher = self._searcher
-        terms = list(dict.fromkeys(self._analyzer.analyze(_bigrams(query))))[:MAX_QUERY_TERMS]
+        terms = query_terms(query)
         if not terms or limit < 1 or (within is not None and not len(within)):
             return TextScores({}, 0.0)
         scores = self._scores(searcher, terms, limit, within)
-        return TextScores(dict(islice(scores.items(), limit)), _ceiling(searcher, terms))
+        frequencies = [searcher.doc_freq("terms", term) for term in terms]
+        return TextScores(dict(islice(scores.items(), limit)), ceiling(searcher.num_docs, frequencies))
 
     def _scores(
         self, searcher: Any, terms: list[str], limit: int, within: NDArray[np.int64] | None
@@ -134,6 +161,7 @@ def _schema() -> Any:
     return schema.build()
 
 
+@cache
 def _analyzer() -> Any:
     """Lower-cased, accents folded, English stop words dropped, English stems.
 
@@ -155,8 +183,7 @@ def _analyzer() -> Any:
 def _document(row: IndexRow) -> Any:
     document = tantivy.Document()
     document.add_integer("chunk_id", row.chunk_id)
-    # One field, not three: a boost for the title gained nothing on any collection (rag/README.md).
-    document.add_text("terms", _bigrams("\n".join((row.title, *row.heading_path, row.text))))
+    document.add_text("terms", _bigrams(indexed_text(row)))
     return document
 
 
@@ -187,10 +214,3 @@ def _ids_after(searcher: Any, last: int) -> NDArray[np.int64]:
         if len(hits) < limit or hits[-1][0] <= last:
             return np.array(sorted(id_ for id_, _ in hits if id_ > last), dtype=np.int64)
         limit *= 8
-
-
-def _ceiling(searcher: Any, terms: list[str]) -> float:
-    """The sum of the terms' weights, each at the most that its frequency can bring (k1 + 1)."""
-    chunks = searcher.num_docs
-    frequencies = [min(chunks, searcher.doc_freq("terms", term)) for term in terms]
-    return (BM25_K1 + 1) * sum(math.log1p((chunks - found + 0.5) / (found + 0.5)) for found in frequencies)

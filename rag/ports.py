@@ -14,6 +14,8 @@ from rag.types import ChunkId, Passage
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from rag.lexical import TextScores
+
 Vectors: TypeAlias = NDArray[np.float32]
 VectorKey: TypeAlias = bytes
 """Under which a text's vector is kept, as `rag.ingest.vector_key` gives it."""
@@ -110,6 +112,30 @@ class ChunkSource(Protocol):
 
     def matching(self, filters: "Filter") -> NDArray[np.int64]:
         """The ids, ascending, of the searchable chunks whose document's attributes match."""
+
+
+class SearchIndex(Protocol):
+    """What a store is searched by, its vectors and its words, derived from one source. Any number of threads may ask.
+
+    Call `sync` first: `within`, where it is given, are ids of chunks, ascending, and nothing else is found.
+    """
+
+    def sync(self, source: ChunkSource) -> None:
+        """Bring it to what the source holds now; nearly free when nothing has changed."""
+
+    def search_vectors(
+        self, query: Vectors, limit: int, within: NDArray[np.int64] | None = None
+    ) -> dict[ChunkId, float]:
+        """Give the cosine of the nearest `limit` chunks, by the best of their windows, best first."""
+
+    def search_text(self, query: str, limit: int, within: NDArray[np.int64] | None = None) -> "TextScores":
+        """Give the BM25 of the best `limit` chunks, best first, and the query's ceiling."""
+
+    def maintain(self) -> None:
+        """Have made, beside the caller, what a large store needs to be searched fast."""
+
+    def check(self) -> Iterator[str]:
+        """Read all that is kept; give what of it is not what was written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from rag.closer import evened, meanings, sentence_cosines
 from rag.fuse import Weights, fuse
-from rag.index import StoreIndex
 from rag.lexical import TextScores
-from rag.ports import ChunkSource, Embedder, Filter, Vectors
+from rag.ports import ChunkSource, Embedder, Filter, SearchIndex, Vectors
 from rag.types import ChunkId, Hit, Passage
 
 # So many of each side's best are candidates: with 100, some that both sides know count as known to one.
@@ -46,7 +45,7 @@ class _Candidate:
 def retrieve(
     query: str | Sequence[str],
     *,
-    index: StoreIndex,
+    index: SearchIndex,
     source: ChunkSource,
     embedder: Embedder,
     options: SearchOptions | None = None,
@@ -90,7 +89,7 @@ def _fitting(text: str, embedder: Embedder) -> str:
 def _candidates(
     text: str,
     vector: Vectors | None,
-    index: StoreIndex,
+    index: SearchIndex,
     source: ChunkSource,
     within: NDArray[np.int64] | None,
     options: SearchOptions,

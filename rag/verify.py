@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from rag.index import StoreIndex
 from rag.ingest import vector_key
-from rag.ports import ChunkSource, IndexRow, VectorKey, Vectors
+from rag.ports import ChunkSource, IndexRow, SearchIndex, VectorKey, Vectors
 from rag.types import ChunkId
 
 SAMPLE = 200
@@ -75,7 +74,7 @@ def text_is_at_fault(text: str, chunks: Sequence[StoredChunk], *, embedder_id: s
     )
 
 
-def check_index(index: StoreIndex, source: ChunkSource, *, sample: int = SAMPLE) -> Iterator[str]:
+def check_index(index: SearchIndex, source: ChunkSource, *, sample: int = SAMPLE) -> Iterator[str]:
     """Give what an index, after a sync, has otherwise than its source; of the content so many chunks are looked at."""
     yield from index.check()
     ids = source.chunk_ids()
@@ -127,7 +126,7 @@ def _within(chunk: StoredChunk, window: StoredWindow) -> str:
     return chunk.text[window.start - chunk.start : window.end - chunk.start]
 
 
-def _has_vectors(index: StoreIndex, row: IndexRow) -> bool:
+def _has_vectors(index: SearchIndex, row: IndexRow) -> bool:
     only = np.array([row.chunk_id], dtype=np.int64)
     found = (index.search_vectors(vector, 1, only).get(row.chunk_id, 0.0) for vector in row.vectors)
     return all(cosine >= 1 - COSINE_TOLERANCE for cosine in found)

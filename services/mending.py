@@ -1,18 +1,14 @@
 """Mending a store's index: what is derived is derived again, from the texts that are kept or else from the files."""
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from rag.ports import Embedder
 from services.errors import BadRequest
 from services.indexing import Filling
-from services.search import index_folder, open_index
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
 from services.storage.generations import live_generation
@@ -28,7 +24,7 @@ if TYPE_CHECKING:
 def find_problems(services: "Services", store: VectorStoreRow) -> list[Problem]:
     """Give all that differs in a store's live generation. Raises EmbedderMismatch, EmbedderUnavailable."""
     generation, embedder = _live(services, store)
-    return list(check_store(services.database, services.settings.indexes_dir, generation, embedder))
+    return list(check_store(services.database, services.indexes, generation, embedder))
 
 
 def mend(services: "Services", store: VectorStoreRow, problems: Sequence[Problem]) -> None:
@@ -45,11 +41,11 @@ def mend(services: "Services", store: VectorStoreRow, problems: Sequence[Problem
 
 
 def rebuild(services: "Services", store: VectorStoreRow) -> int:
-    """Make the index on the disk anew from the database; give how many chunks are in it."""
+    """Make the index anew from the chunks; give how many chunks are in it."""
     generation, embedder = _live(services, store)
-    remove_files(index_folder(services.settings.indexes_dir, generation))
+    services.indexes.clear(generation)
     source = SqlChunkSource(services.database, generation)
-    open_index(services.settings.indexes_dir, generation, embedder).sync(source)
+    services.indexes.open(generation, embedder).sync(source)
     return len(source.chunk_ids())
 
 
@@ -80,14 +76,3 @@ def _read_anew(services: "Services", seqs: Sequence[int]) -> None:
         documents = session.scalars(select(DocumentRow).where(DocumentRow.seq.in_(seqs))).all()
         jobs = services.ingestion.read_again(session, documents)
     services.new_worker().run_until_idle(jobs)
-
-
-def remove_files(folder: Path) -> None:
-    """Remove an index's files while nobody writes to them; the lock itself stays."""
-    for kind in folder.glob("index-*"):
-        with FileLock(kind / "lock"):
-            for path in kind.iterdir():
-                if path.is_dir():
-                    shutil.rmtree(path, ignore_errors=True)
-                elif path.name != "lock":
-                    path.unlink(missing_ok=True)

@@ -1,13 +1,11 @@
 """Removing generations that are not kept: some documents at a time, since others want to write meanwhile."""
 
 import logging
-import shutil
-from pathlib import Path
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from services.search import index_folder
+from services.indexes import Indexes
 from services.storage.database import Database
 from services.storage.documents import take_out
 from services.storage.generations import removed_generations
@@ -19,14 +17,14 @@ GROUP_DOCUMENTS = 64
 log = logging.getLogger(__name__)
 
 
-def prune(database: Database, indexes: Path) -> None:
+def prune(database: Database, indexes: Indexes) -> None:
     """Remove what is left of the generations that are to go. Whatever breaks it off, the next call goes on."""
     with database.read() as session:
         removed = removed_generations(session)
     for generation in removed:
         while _remove_some(database, generation):
             pass
-        shutil.rmtree(index_folder(indexes, generation), ignore_errors=True)
+        indexes.remove(generation)
         log.info("generation_removed store_id=%s generation=%d", generation.store_id, generation.id)
 
 

@@ -1,17 +1,15 @@
 """Searching vector stores: their indexes are held in memory and follow the database before each search."""
 
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-from rag.index import StoreIndex
-from rag.ports import Embedder
+from rag.ports import Embedder, SearchIndex
 from rag.retrieve import SearchOptions, retrieve
 from rag.types import Hit
 from services.embedders import Embedders
 from services.errors import NotFound
+from services.indexes import Indexes
 from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
 from services.storage.tables import GenerationRow
@@ -23,11 +21,11 @@ ACTIVITY_RESOLUTION_S = 60
 class Searching:
     """Search over the stores of a project; any number of threads may use it."""
 
-    def __init__(self, database: Database, embedders: Embedders, indexes: Path) -> None:
+    def __init__(self, database: Database, embedders: Embedders, indexes: Indexes) -> None:
         self._database = database
         self._embedders = embedders
-        self._folder = indexes
-        self._indexes: dict[tuple[str, int, str], StoreIndex] = {}
+        self._indexes = indexes
+        self._open: dict[tuple[str, int, str], SearchIndex] = {}
 
     def search(
         self,
@@ -48,7 +46,7 @@ class Searching:
     def forget(self, store_id: str) -> None:
         """Remove the index of a store that is no more."""
         self.drop(store_id)
-        shutil.rmtree(self._folder / store_id, ignore_errors=True)
+        self._indexes.remove_store(store_id)
 
     def _of_one(self, project_id: str, store_id: str, query: str | Sequence[str], options: SearchOptions) -> list[Hit]:
         while True:
@@ -79,25 +77,14 @@ class Searching:
                 note_activity(session, store_id, now)
         return live
 
-    def _index(self, generation: GenerationRow, embedder: Embedder) -> StoreIndex:
+    def _index(self, generation: GenerationRow, embedder: Embedder) -> SearchIndex:
         key = generation.store_id, generation.id, embedder.id
-        if key not in self._indexes:
+        if key not in self._open:
             self.drop(generation.store_id)
         # setdefault is atomic: two threads that come first together share one.
-        return self._indexes.setdefault(key, open_index(self._folder, generation, embedder))
+        return self._open.setdefault(key, self._indexes.open(generation, embedder))
 
     def drop(self, store_id: str) -> None:
         """Let go of a store's indexes in memory; those that are searched at this moment live until that is done."""
-        for key in [key for key in self._indexes if key[0] == store_id]:
-            self._indexes.pop(key, None)
-
-
-def index_folder(indexes: Path, generation: GenerationRow) -> Path:
-    """Give where a generation's index is kept."""
-    return indexes / generation.store_id / str(generation.id)
-
-
-def open_index(indexes: Path, generation: GenerationRow, embedder: Embedder) -> StoreIndex:
-    """Give a generation's index over its files, of which none is read yet."""
-    folder = index_folder(indexes, generation)
-    return StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
+        for key in [key for key in self._open if key[0] == store_id]:
+            self._open.pop(key, None)

@@ -23,6 +23,7 @@ EngineKind = Literal["extractive", "groq", "openai", "local", "vllm"]
 Quantization = Literal["nf4", "none"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 EmbedderPrecision = Literal["f32", "bf16", "int8"]
+IndexPlace = Literal["files", "database"]
 ModerationStyle = Literal["scores", "llama_guard"]
 
 _COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
@@ -103,6 +104,7 @@ class Settings(_Strict):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     database_url: str | None = None
+    indexes: IndexPlace | None = None
     cache_dir: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -4,9 +4,9 @@ import logging
 import math
 import threading
 import time
-from pathlib import Path
 
 from services.expiry import sweep
+from services.indexes import Indexes
 from services.pruning import prune
 from services.steady_clock import SteadyClock
 from services.storage.blobs import Blobs
@@ -19,7 +19,7 @@ TIDY_S = 86_400.0
 log = logging.getLogger(__name__)
 
 
-def keep_up(stop: threading.Event, database: Database, blobs: Blobs, indexes: Path) -> None:
+def keep_up(stop: threading.Event, database: Database, blobs: Blobs, indexes: Indexes) -> None:
     """Sweep and tidy at once, and again and again until `stop` is set."""
     tidied = -math.inf
     clock = SteadyClock()

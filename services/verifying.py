@@ -1,19 +1,12 @@
 """Whether a store's index is whole, and what mends it: the documents' texts are the truth, all else follows."""
 
 import logging
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-
-from filelock import FileLock
 
 from rag import verify
-from rag.index import StoreIndex
-from rag.ports import ChunkSource, Embedder
-from services.search import index_folder
+from rag.ports import ChunkSource, Embedder, SearchIndex
+from services.indexes import Indexes
 from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
 from services.storage.generations import missing_documents
@@ -69,26 +62,23 @@ def check_missing(database: Database, generation: GenerationRow) -> Iterator[Pro
             yield Problem(says=f"{document.filename}: it is not in generation {generation.id}", document_seq=seq)
 
 
-def check_index(index: StoreIndex, source: ChunkSource) -> Iterator[Problem]:
+def check_index(index: SearchIndex, source: ChunkSource) -> Iterator[Problem]:
     """Hold an index, after a sync, against its generation."""
     for says in verify.check_index(index, source):
         yield Problem(says=says, of_index=True)
 
 
-def check_files(indexes: Path, generation: GenerationRow, embedder: Embedder, source: ChunkSource) -> Iterator[Problem]:
-    """Hold the index on the disk against its generation, on a copy: nothing is mended by being looked at."""
-    folder = index_folder(indexes, generation)
-    for path in verify.damaged_text_files(folder):
-        yield Problem(says=f"{path.relative_to(indexes)}: the file is damaged", of_index=True)
-    with _copied(folder, indexes) as copy:
-        index = StoreIndex(copy, embedder_id=embedder.id, dimensions=embedder.dimensions)
-        index.sync(source)
-        for says in (*index.mended, *verify.check_index(index, source)):
-            # Of the copy only its messages know.
-            yield Problem(says=says.replace(str(copy), str(folder)), of_index=True)
+def check_kept(
+    indexes: Indexes, generation: GenerationRow, embedder: Embedder, source: ChunkSource
+) -> Iterator[Problem]:
+    """Hold what is kept of an index against its generation; nothing is mended by being looked at."""
+    for says in indexes.faults(generation, embedder, source):
+        yield Problem(says=says, of_index=True)
 
 
-def check_store(database: Database, indexes: Path, generation: GenerationRow, embedder: Embedder) -> Iterator[Problem]:
+def check_store(
+    database: Database, indexes: Indexes, generation: GenerationRow, embedder: Embedder
+) -> Iterator[Problem]:
     """Give all that differs in a store's live generation and its index, and vectors that nothing uses."""
     with database.read() as session:
         for fault in database_faults(session):
@@ -96,7 +86,7 @@ def check_store(database: Database, indexes: Path, generation: GenerationRow, em
     yield from check_missing(database, generation)
     yield from check_documents(database, generation, embedder)
     try:
-        yield from check_files(indexes, generation, embedder, SqlChunkSource(database, generation))
+        yield from check_kept(indexes, generation, embedder, SqlChunkSource(database, generation))
     except GenerationGone:
         log.info("generation_gone_while_verified generation=%d", generation.id)
     with database.read() as session:
@@ -116,19 +106,6 @@ def _check_document(stored: StoredDocument, embedder: Embedder) -> Iterator[Prob
     for chunk_id, says in wrong:
         place = stored.filename if chunk_id is None else f"{stored.filename}, chunk {chunk_id}"
         yield Problem(says=f"{place}: {says}", document_seq=stored.seq)
-
-
-@contextmanager
-def _copied(folder: Path, indexes: Path) -> Iterator[Path]:
-    """Give a copy of an index's folder, taken while nobody writes to it; removed afterwards."""
-    indexes.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=indexes, prefix="verify-", ignore_cleanup_errors=True) as made:
-        copy = Path(made) / "copy"
-        for kind in folder.glob("index-*"):
-            with FileLock(kind / "lock"):
-                shutil.copytree(kind, copy / kind.name, ignore=shutil.ignore_patterns("lock", ".tantivy-*.lock"))
-        copy.mkdir(exist_ok=True)
-        yield copy
 
 
 def documents_of(problems: Iterable[Problem], *, reread: bool) -> list[int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prompts import Templates
 from services import embedding
 from services.embedders import Embedders
+from services.errors import InvalidSettings
 from services.settings import Settings
 from services.storage.blobs import Blobs
 from services.storage.database import Database
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from services.engines.router import Router
     from services.engines.vllm.servers import VllmServers
     from services.generations import Generations
+    from services.indexes import Indexes
     from services.ingestion import Ingestion
     from services.jobs.tune import Compare, StartTrainer, TuneTask
     from services.jobs.validate import StartPreparing, ValidateTask
@@ -63,10 +65,26 @@ class Services:
         )
 
     @cached_property
+    def indexes(self) -> "Indexes":
+        """Where the indexes of stores are kept. Raises InvalidSettings, DatabaseUnavailable."""
+        from services.indexes import FileIndexes
+
+        wanted = self.settings.indexes
+        if wanted == "database" and not self.database.is_postgres:
+            raise InvalidSettings("LOAM_INDEXES is database, which only PostgreSQL can do: set LOAM_DATABASE_URL.")
+        if wanted == "files" or not self.database.is_postgres:
+            return FileIndexes(self.settings.indexes_dir)
+        from services.storage.postgres.indexes import PostgresIndexes, pgvector_version
+
+        if wanted is None and pgvector_version(self.database) is None:
+            return FileIndexes(self.settings.indexes_dir)
+        return PostgresIndexes(self.database)
+
+    @cached_property
     def searching(self) -> "Searching":
         from services.search import Searching
 
-        return Searching(self.database, self.embedders, self.settings.indexes_dir)
+        return Searching(self.database, self.embedders, self.indexes)
 
     @cached_property
     def ingestion(self) -> "Ingestion":
@@ -164,7 +182,7 @@ class Services:
         from services.jobs.worker import Worker
 
         kept = self.settings.index_generations_kept
-        task = IndexTask(self.database, self.embedders, self.settings.indexes_dir, kept=kept)
+        task = IndexTask(self.database, self.embedders, self.indexes, kept=kept)
         return Worker(self.database, [task], self.generations.bell)
 
     def start_workers(self, stop: threading.Event) -> list[threading.Thread]:
@@ -203,7 +221,7 @@ class Services:
         """Remove what has expired or was left behind, beside the caller and until `stop` is set."""
         from services.upkeep import keep_up
 
-        return _started(lambda: keep_up(stop, self.database, self.blobs, self.settings.indexes_dir), "upkeep")
+        return _started(lambda: keep_up(stop, self.database, self.blobs, self.indexes), "upkeep")
 
     def close(self) -> None:
         """Let go of what is held; nothing waits in memory to be saved."""

@@ -111,7 +111,7 @@ def cancel(session: Session, store: str, as_json: bool) -> None:
     with session.services() as services:
         with services.database.write() as database:
             cancelled = services.generations.cancel(database, named_store(database, store))
-        prune(services.database, services.settings.indexes_dir)
+        prune(services.database, services.indexes)
     if as_json:
         print_json({"generation": cancelled.id, "state": "cancelled"})
         return

@@ -3,22 +3,19 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from rag.ports import Embedder
-from rag.verify import damaged_text_files
 from services.embedders import Embedders
 from services.generations import move
+from services.indexes import Indexes
 from services.indexing import Filling, NotIndexed
 from services.jobs import queue
 from services.jobs.claim import ClaimLost
 from services.jobs.job import INDEX, Finished, Job, Stopped
 from services.jobs.tasks import Report, end, fail
-from services.mending import remove_files
 from services.pruning import prune
-from services.search import index_folder, open_index
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
 from services.storage.generations import BEING_MADE, make_live, missing_documents
@@ -38,7 +35,7 @@ class IndexTask:
     kind = INDEX
     batch = 1
 
-    def __init__(self, database: Database, embedders: Embedders, indexes: Path, *, kept: int) -> None:
+    def __init__(self, database: Database, embedders: Embedders, indexes: Indexes, *, kept: int) -> None:
         self._database = database
         self._embedders = embedders
         self._indexes = indexes
@@ -126,14 +123,12 @@ class _Making:
     """A generation between its first document and the switch."""
 
     def __init__(
-        self, database: Database, indexes: Path, generation: GenerationRow, embedder: Embedder, claimed: _Claimed
+        self, database: Database, indexes: Indexes, generation: GenerationRow, embedder: Embedder, claimed: _Claimed
     ) -> None:
         self._database, self._generation, self._embedder, self._claimed = database, generation, embedder, claimed
-        folder = index_folder(indexes, generation)
-        if any(damaged_text_files(folder)):
-            # Of one that was live before: nobody has looked at its files since.
-            remove_files(folder)
-        self._index = open_index(indexes, generation, embedder)
+        # It may have been live before: nobody has looked at its index since.
+        indexes.remove_damaged(generation)
+        self._index = indexes.open(generation, embedder)
         self._source = SqlChunkSource(database, generation)
         self._verified = 0
 

@@ -34,18 +34,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        with self._asked(), self._sessions() as session:
+        with self.asked(), self._sessions() as session:
             yield session
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """Read with plain SQL, in a snapshot as `read` does."""
-        with self._asked(), self.engine.connect() as connection:
+        with self.asked(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        with self._asked(), self._sessions() as session:
+        with self.asked(), self._sessions() as session:
             session.connection(execution_options=self._writes)
             yield session
             session.commit()
@@ -54,15 +54,15 @@ class Database:
         """Bring the schema to this version; processes that start together do it one after the other."""
         from services.storage.migrate import upgrade
 
-        with FileLock(lock), self._asked():
+        with FileLock(lock), self.asked():
             upgrade(self.engine, MIGRATIONS, write_options=self._writes)
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
-    def _asked(self) -> Iterator[None]:
-        """Over a network a database goes away and comes back; what SQLite's file says is for others to tell."""
+    def asked(self) -> Iterator[None]:
+        """Tell of a database that goes away, or does not let go of a lock: it comes back. SQLite tells of itself."""
         try:
             yield
         except OperationalError as exc:

@@ -24,6 +24,9 @@ _SESSION = {
     "idle_in_transaction_session_timeout": "120s",
     # Compiling a query takes longer than any of loam's takes to run.
     "jit": "off",
+    # Of pgvector's graphs: how many candidates a search keeps, and that it goes on where a filter leaves too few.
+    "hnsw.ef_search": "200",
+    "hnsw.iterative_scan": "relaxed_order",
 }
 _LINK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 

@@ -13,7 +13,7 @@ def test_upkeep_sweeps_again_and_tidies_once_a_day(services: Services, monkeypat
     monkeypatch.setattr(upkeep, "SWEEP_S", 0.0)
     monkeypatch.setattr(upkeep, "tidy", lambda *_: done.append("tidy"))
     monkeypatch.setattr(upkeep, "sweep", lambda *_: done.append("sweep") or (len(done) > 2 and stop.set()))
-    keep_up(stop, services.database, services.blobs, services.settings.indexes_dir)
+    keep_up(stop, services.database, services.blobs, services.indexes)
     assert done == ["tidy", "sweep", "sweep"]
 
 
@@ -25,7 +25,7 @@ def test_nothing_expires_while_the_clock_is_not_to_be_trusted(
     monkeypatch.setattr(upkeep.SteadyClock, "is_steady", lambda _self: False)
     monkeypatch.setattr(upkeep, "sweep", lambda *_: done.append("sweep"))
     monkeypatch.setattr(upkeep, "prune", lambda *_: stop.set())
-    keep_up(stop, services.database, services.blobs, services.settings.indexes_dir)
+    keep_up(stop, services.database, services.blobs, services.indexes)
     assert done == []
 
 
@@ -43,5 +43,5 @@ def test_upkeep_goes_on_after_a_failure(
     monkeypatch.setattr(upkeep, "SWEEP_S", 0.0)
     monkeypatch.setattr(upkeep, "sweep", sweep)
     with caplog.at_level(logging.ERROR):
-        keep_up(stop, services.database, services.blobs, services.settings.indexes_dir)
+        keep_up(stop, services.database, services.blobs, services.indexes)
     assert [record.message for record in caplog.records] == ["upkeep_failed"]
