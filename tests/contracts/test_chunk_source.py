@@ -52,7 +52,12 @@ class _Sql:
         remove_document(self._database, chunk_id)
 
 
-@pytest.fixture(params=["memory", "sql"])
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> str | None:
+    return str(request.getfixturevalue("postgres_url")) if "postgresql" in request.node.name else None
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest) -> _Memory | _Sql:
     return _Memory() if request.param == "memory" else _Sql(request.getfixturevalue("database"))
 

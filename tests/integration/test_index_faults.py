@@ -63,6 +63,12 @@ def found(services: Services, store: str = STORE) -> list[tuple[str, float | Non
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Indexes as files, whatever the database: it is they that are damaged here."""
+    return settings.model_copy(update={"indexes": "files"})
+
+
+@pytest.fixture
 def store(services: Services, tmp_path: Path) -> str:
     return filled(services, tmp_path / "docs")
 

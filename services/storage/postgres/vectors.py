@@ -42,10 +42,10 @@ def nearest(
     if within is not None:
         given["within"] = within.tolist()
     if in_graph is None or not _graph_pays(limit, in_graph, within):
-        return _of_all(connection.execute(text(_exact(tables, within is not None)), given))
+        return _of_all(connection.execute(text(_exact(tables, filtered=within is not None)), given))
     depth = 2 * limit
     while True:
-        rows = connection.execute(text(_by_graph(tables, within is not None)), given | {"limit": depth}).all()
+        rows = connection.execute(text(_by_graph(tables, filtered=within is not None)), given | {"limit": depth}).all()
         found = _best_windows(rows, limit)
         # Several windows of one chunk take several places: look deeper until there are enough chunks.
         if len(found) == limit or len(rows) < depth:
@@ -58,7 +58,7 @@ def _graph_pays(limit: int, in_graph: int, within: NDArray[np.int64] | None) -> 
     return within is None or 2 * limit * in_graph <= len(within) * MOST_LOOKED_AT
 
 
-def _exact(tables: IndexTables, filtered: bool) -> str:
+def _exact(tables: IndexTables, *, filtered: bool) -> str:
     only = "WHERE chunk_id = ANY(:within)" if filtered else ""
     return (
         f"SELECT chunk_id, -min(vector <#> CAST(:query AS halfvec)) AS cosine FROM {tables.vectors} {only} "
@@ -66,7 +66,7 @@ def _exact(tables: IndexTables, filtered: bool) -> str:
     )
 
 
-def _by_graph(tables: IndexTables, filtered: bool) -> str:
+def _by_graph(tables: IndexTables, *, filtered: bool) -> str:
     only = "WHERE chunk_id = ANY(:within)" if filtered else ""
     return (
         f"SELECT chunk_id, -(vector <#> CAST(:query AS halfvec)) AS cosine FROM {tables.vectors} {only} "
