@@ -147,14 +147,28 @@ def _home(settings: "Settings") -> Finding:
 def _database(services: "Services") -> Finding:
     from sqlalchemy import text
 
-    backend = services.database.url.get_backend_name()
-    if backend != "sqlite":
-        return Finding("database", "ok", f"{backend}, schema up to date")
+    if services.database.is_postgres:
+        return _postgres(services)
     with services.database.read() as database:
         verdict = str(database.execute(text("PRAGMA integrity_check(1)")).scalar())
     if verdict != "ok":
         return Finding("database", "failed", f"damaged: {verdict}. Restore a backup.")
     return Finding("database", "ok", "sqlite, schema up to date, integrity ok")
+
+
+def _postgres(services: "Services") -> Finding:
+    from sqlalchemy import text
+
+    from services.storage.postgres.indexes import pgvector_version
+
+    with services.database.read() as database:
+        version = str(database.execute(text("SHOW server_version")).scalar()).split()[0]
+    pgvector = pgvector_version(services.database)
+    where = f"PostgreSQL {version} at {services.database.url.host or 'this machine'}, schema up to date"
+    if pgvector is None:
+        return Finding("database", "note", f"{where}, no pgvector: indexes are files in the home, for one machine")
+    kept = "files" if services.settings.indexes == "files" else "in the database"
+    return Finding("database", "ok", f"{where}, pgvector {pgvector}, indexes {kept}")
 
 
 def _embedder(services: "Services") -> Finding:

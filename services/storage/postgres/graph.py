@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from services.storage.postgres.tables import IndexTables
 
 LOCK = 0x6C6F6102
-# As pgvector makes them by itself; twice the candidates of its making gained nothing (rag/README.md).
+# As pgvector makes them by itself.
 LINKS, CANDIDATES = 16, 64
 MEMORY = "512MB"
 

@@ -63,25 +63,29 @@ def search(
     most = ceiling(counts.chunks, [found.get(term, 0) for term in terms])
     if not found:
         return TextScores({}, most)
-    given = _given(found, counts) | {"limit": limit} | ({} if within is None else {"within": within.tolist()})
+    share = 1.0 if within is None else len(within) / max(counts.chunks, 1)
+    given = _given(found, counts, share) | {"limit": limit} | ({} if within is None else {"within": within.tolist()})
     rows = connection.execute(text(_statement(tables, len(found), filtered=within is not None)), given)
     return TextScores({ChunkId(chunk_id): score for chunk_id, score in rows}, most)
 
 
-def _given(found: Mapping[str, int], counts: Counts) -> dict[str, object]:
+def _given(found: Mapping[str, int], counts: Counts, share: float) -> dict[str, object]:
     """The parameters of the statement, which is the same for all queries of as many terms."""
     mean = counts.words / counts.chunks if counts.words else 1.0
-    given: dict[str, object] = {"any": " | ".join(map(_quoted, _rarest(found)))}
+    given: dict[str, object] = {"any": " | ".join(map(_quoted, _rarest(found, share)))}
     given |= {"least": BM25_K1 * (1 - BM25_B), "more": BM25_K1 * BM25_B / mean}
     given |= {f"term_{number}": _quoted(term) for number, term in enumerate(found)}
     weights = ((BM25_K1 + 1) * rarity(counts.chunks, frequency) for frequency in found.values())
     return given | {f"weight_{number}": weight for number, weight in enumerate(weights)}
 
 
-def _rarest(found: Mapping[str, int]) -> list[str]:
-    """Give the terms by which chunks are looked for: all, or as many as find enough; the others only add to scores."""
+def _rarest(found: Mapping[str, int], share: float) -> list[str]:
+    """Give the terms by which chunks are looked for: all, or as many as find enough of the `share` that a filter keeps.
+
+    The others only add to scores.
+    """
     rarest = sorted(found, key=lambda term: (found[term], term))
-    together = list(accumulate(found[term] for term in rarest))
+    together = list(accumulate(share * found[term] for term in rarest))
     return rarest[: max(1, bisect_right(together, MOST_SCORED))]
 
 
