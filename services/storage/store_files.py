@@ -88,5 +88,6 @@ def _counts(
     for owner, status, count, usage_bytes in rows:
         found = states.setdefault(owner, {"usage_bytes": 0})
         found[FileStatus(status).value] = count
-        found["usage_bytes"] += usage_bytes
+        # PostgreSQL's sum is of another type than what it adds up.
+        found["usage_bytes"] += int(usage_bytes)
     return {owner: FileCounts(**found) for owner, found in states.items()}

@@ -1,8 +1,10 @@
 """PostgreSQL under the whole of loam: writers that wait for each other, the index inside it, a server that goes."""
 
+import json
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from services.jobs import queue
 from services.settings import Settings
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
+from services.storage.overview import store_overviews
 from services.storage.postgres import vectors, words
 from services.storage.postgres.index import PostgresIndex
 from services.storage.postgres.indexes import PostgresIndexes
@@ -150,6 +153,12 @@ def test_a_store_is_ingested_searched_changed_and_verified(services: Services, s
     ingest(services, store, tmp_path / "docs")
     assert set(cosines(services, store)) == {"pipes.txt", "ships.txt", "birds.txt"}
     assert (problems(services, store), services.settings.indexes_dir.exists()) == ([], False)
+
+
+def test_what_is_counted_can_be_written_as_json(services: Services, store: str) -> None:
+    with services.database.read() as session:
+        (overview,) = store_overviews(session, DEFAULT_PROJECT)
+    assert json.loads(json.dumps(asdict(overview)))["usage_bytes"] > 0
 
 
 def test_another_generation_is_made_and_gone_back_from(services: Services, store: str) -> None:
