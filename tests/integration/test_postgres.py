@@ -1,6 +1,7 @@
 """PostgreSQL under the whole of loam: writers that wait for each other, the index inside it, a server that goes."""
 
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -12,13 +13,15 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from services.cli import doctor
 from services.errors import DatabaseUnavailable, InvalidSettings
+from services.indexes import FileIndexes
 from services.jobs import queue
 from services.settings import Settings
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
 from services.storage.overview import store_overviews
-from services.storage.postgres import vectors, words
+from services.storage.postgres import indexes, vectors, words
 from services.storage.postgres.index import PostgresIndex
 from services.storage.postgres.indexes import PostgresIndexes
 from services.storage.tables import DEFAULT_PROJECT, GenerationRow, VectorStoreRow
@@ -240,6 +243,27 @@ def test_a_filter_finds_what_only_common_words_tell(database: Database, monkeypa
     index.sync(source)
     assert set(index.search_text("common heron", 50).scores) == {0, 1, 2, 3}
     assert set(index.search_text("common heron", 50, np.array([3, 20, 30])).scores) == {3, 20, 30}
+
+
+def test_without_pgvector_indexes_are_files_unless_the_database_is_asked_for(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(indexes, "pgvector_version", lambda _database: None)
+    services = open_services(settings)
+    assert isinstance(services.indexes, FileIndexes)
+    services.close()
+    services = open_services(settings.model_copy(update={"indexes": "database"}))
+    with pytest.raises(InvalidSettings, match="no pgvector"):
+        _ = services.indexes
+    services.close()
+
+
+def test_doctor_says_which_database_and_which_pgvector(services: Services) -> None:
+    found = doctor._database(services)
+    assert found.state == "ok"
+    assert re.fullmatch(
+        r"PostgreSQL \d+\.\d+ at \S.*, schema up to date, pgvector \d\S+, indexes in the database", found.detail
+    )
 
 
 # --- many vectors
