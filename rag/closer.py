@@ -2,13 +2,15 @@
 
     meaning = (1 - SENTENCE_SHARE) * cosine + SENTENCE_SHARE * cosine of the best sentence
     fused   = the weighted mean of meaning and words                                        (rag.fuse)
-    score_i = (fused_i + sum of w_ij * fused_j) / (1 + sum of w_ij),  w_ij = NEIGHBOUR_WEIGHT * cosine_ij² / NEAREST
+    score_i = (fused_i + sum of w_ij * fused_j) / (1 + sum of w_ij)
+    w_ij    = reading * NEIGHBOUR_WEIGHT * cosine_ij² / NEAREST
 
 The first line searches two granularities as one: a long passage that answers in one sentence is as near as that
-sentence. The last moves each score towards those of the NEAREST other candidates, as far as these are near: passages
+sentence. The last two move each score towards those of the NEAREST other candidates, as far as these are near: passages
 that lie close together answer the same questions (the cluster hypothesis, Jardine and van Rijsbergen, 1971; on scores,
-Diaz, 2005, "Regularizing ad hoc retrieval scores"). A passage near to none keeps its own. Both need the vectors of the
-candidates alone. What they gain is in rag/README.md, Fusion.
+Diaz, 2005, "Regularizing ad hoc retrieval scores"). A passage near to none keeps its own, and all do where the embedder
+cannot read the query (`rag.reading`), nor then its passages. Both need the vectors of the candidates alone. What they
+gain is in rag/README.md, Fusion.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,12 +43,12 @@ def meanings(cosines: Mapping[ChunkId, float], sentences: Mapping[ChunkId, float
     }
 
 
-def evened(fused: Sequence[float], chunks: Sequence[ChunkVectors]) -> Scores:
+def evened(fused: Sequence[float], chunks: Sequence[ChunkVectors], reading: float = 1.0) -> Scores:
     """Give the scores `[n]` after each has been moved towards those of its nearest neighbours."""
     scores = np.asarray(fused, dtype=np.float64)
     if len(scores) < 2:
         return scores
-    weights = _weights(np.stack([chunk.windows.mean(axis=0) for chunk in chunks]))
+    weights = reading * _weights(np.stack([chunk.windows.mean(axis=0) for chunk in chunks]))
     evened: Scores = (scores + weights @ scores) / (1 + weights.sum(axis=1))
     return evened
 

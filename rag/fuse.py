@@ -5,11 +5,12 @@
 The ceiling is the BM25 of a passage full of every word of the query, so that BM25 / ceiling is the
 share of the question's words, weighed by rarity, that the passage holds. Both terms mean the same
 for every query and every size of store: the best passage of a store that holds no answer does not
-get 1 for being the best. Other formulas, and what they scored, are in rag/README.md.
+get 1 for being the best. Where the embedder cannot read the query, its weight shrinks (`rag.reading`). Other
+formulas, and what they scored, are in rag/README.md.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag.errors import InvalidRanking
 from rag.lexical import TextScores
@@ -28,6 +29,10 @@ class Weights:
             raise InvalidRanking(f"Weights must be 0 or more, not {self.embedding!r} and {self.text!r}.")
         if self.embedding + self.text == 0:
             raise InvalidRanking("At least one of the two weights must be greater than 0.")
+
+    def as_read(self, reading: float) -> "Weights":
+        """Give the weights for a query that the embedder can read this far, 0 to 1; one side alone stays alone."""
+        return replace(self, embedding=self.embedding * reading) if self.text else self
 
 
 def fuse(cosines: Mapping[ChunkId, float], text: TextScores, weights: Weights) -> dict[ChunkId, float]:

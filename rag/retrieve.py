@@ -12,6 +12,7 @@ from rag.closer import evened, meanings, sentence_cosines
 from rag.fuse import Weights, fuse
 from rag.lexical import TextScores
 from rag.ports import ChunkSource, Embedder, Filter, SearchIndex, Vectors
+from rag.reading import reading
 from rag.types import ChunkId, Hit, Passage
 
 # So many of each side's best are candidates: with 100, some that both sides know count as known to one.
@@ -30,6 +31,15 @@ class SearchOptions:
     filters: Filter | None = None
     score_threshold: float = 0.0
     weights: Weights = field(default_factory=Weights)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Query:
+    """A query that has words; `vector` is None where meaning is not searched, `reading` is how far it could be read."""
+
+    text: str
+    vector: Vectors | None = None
+    reading: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,22 +69,25 @@ def retrieve(
     index.sync(source)
     within = None if options.filters is None else source.matching(options.filters)
     best: dict[ChunkId, _Candidate] = {}
-    for text, vector in _embedded(query, embedder, options.weights):
-        for candidate in _candidates(text, vector, index, source, within, options):
+    for one in _embedded(query, embedder, options.weights):
+        for candidate in _candidates(one, index, source, within, options):
             known = best.get(candidate.chunk_id)
             if known is None or candidate.score > known.score:
                 best[candidate.chunk_id] = candidate
     return list(islice(_hits(_in_order(best.values()), source, options), options.max_results))
 
 
-def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) -> list[tuple[str, Vectors | None]]:
+def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) -> list[_Query]:
     given = [query] if isinstance(query, str) else query
     # JSON may carry half of a surrogate pair, which neither index could read.
     texts = [text for text in (one.encode("utf-8", "replace").decode() for one in given) if text.strip()]
     if not texts or not weights.embedding:
-        return [(text, None) for text in texts]
-    vectors = embedder.embed([_fitting(text, embedder) for text in texts])
-    return list(zip(texts, vectors, strict=True))
+        return [_Query(text=text) for text in texts]
+    fitting = [_fitting(text, embedder) for text in texts]
+    return [
+        _Query(text=text, vector=vector, reading=reading(read, embedder.tokenizer))
+        for text, read, vector in zip(texts, fitting, embedder.embed(fitting), strict=True)
+    ]
 
 
 def _fitting(text: str, embedder: Embedder) -> str:
@@ -87,8 +100,7 @@ def _fitting(text: str, embedder: Embedder) -> str:
 
 
 def _candidates(
-    text: str,
-    vector: Vectors | None,
+    query: _Query,
     index: SearchIndex,
     source: ChunkSource,
     within: NDArray[np.int64] | None,
@@ -96,33 +108,35 @@ def _candidates(
 ) -> list[_Candidate]:
     """Give those that either side found, best first."""
     depth = max(CANDIDATES, 2 * options.max_results)
-    words = index.search_text(text if options.weights.text else "", depth, within)
-    if vector is None:
+    words = index.search_text(query.text if options.weights.text else "", depth, within)
+    if query.vector is None:
         return _ranked(fuse({}, words, options.weights), {}, {}, words)
-    cosines = index.search_vectors(vector, depth, within)
+    cosines = index.search_vectors(query.vector, depth, within)
     # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
     unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
-    cosines |= index.search_vectors(vector, len(unseen), unseen)
-    return _looked_at_closer(vector, cosines, words, source, options)
+    cosines |= index.search_vectors(query.vector, len(unseen), unseen)
+    return _looked_at_closer(query.vector, query.reading, cosines, words, source, options)
 
 
 def _looked_at_closer(
     vector: Vectors,
+    reading: float,
     cosines: Mapping[ChunkId, float],
     words: TextScores,
     source: ChunkSource,
     options: SearchOptions,
 ) -> list[_Candidate]:
     """Rank the best anew, by their sentences and then by their neighbours; the others are no candidates any more."""
-    fused = fuse(cosines, words, options.weights)
+    weights = options.weights.as_read(reading)
+    fused = fuse(cosines, words, weights)
     first = nsmallest(max(CLOSER, 2 * options.max_results), fused, key=lambda one: (-fused[one], one))
     vectors = source.vectors(first)
     sentences = sentence_cosines(vector, vectors)
     near = meanings({one: cosines[one] for one in vectors if one in cosines}, sentences)
     found = TextScores({one: words.scores[one] for one in vectors if one in words.scores}, words.ceiling)
-    ranked = _ranked(fuse(near, found, options.weights), cosines, sentences, words)
+    ranked = _ranked(fuse(near, found, weights), cosines, sentences, words)
     best, others = ranked[:NEIGHBOURHOOD], ranked[NEIGHBOURHOOD:]
-    scores = evened([one.fused for one in best], [vectors[one.chunk_id] for one in best])
+    scores = evened([one.fused for one in best], [vectors[one.chunk_id] for one in best], reading)
     moved = _in_order(replace(one, score=float(score)) for one, score in zip(best, scores, strict=True))
     # Who has no neighbours to be held against does not pass those who have.
     return moved + [replace(one, score=min(one.score, moved[-1].score)) for one in others]

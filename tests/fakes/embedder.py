@@ -21,7 +21,7 @@ class WordEmbedder:
     max_tokens = 8
 
     def __init__(self) -> None:
-        self.tokenizer = Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]"))
+        self.tokenizer = Tokenizer(WordLevel({"word": 0}, unk_token="word"))
         self.tokenizer.pre_tokenizer = Whitespace()
         self.seen: list[str] = []
 

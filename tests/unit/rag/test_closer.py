@@ -35,6 +35,12 @@ def test_a_passage_among_good_ones_rises_above_its_equal_that_is_alone() -> None
     assert among > alone == pytest.approx(0.5)
 
 
+def test_neighbours_count_as_far_as_the_query_was_read() -> None:
+    chunks = [chunk(EAST), chunk(EAST)]
+    assert evened([0.9, 0.5], chunks, reading=0.0) == pytest.approx([0.9, 0.5])
+    assert evened([0.9, 0.5], chunks)[1] > evened([0.9, 0.5], chunks, reading=0.5)[1] > 0.5
+
+
 def test_scores_stay_between_the_least_and_the_greatest() -> None:
     draw = np.random.default_rng(0)
     chunks = [chunk(row / np.linalg.norm(row)) for row in draw.normal(size=(40, 2)).astype(np.float32)]

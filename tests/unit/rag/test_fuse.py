@@ -30,6 +30,16 @@ def test_a_weight_of_zero_switches_a_side_off(weights: Weights, expected: float)
     assert fuse({A: 0.6}, TextScores({A: 4.0}, 10.0), weights) == {A: pytest.approx(expected)}
 
 
+def test_meaning_counts_as_far_as_the_query_was_read() -> None:
+    half_read = Weights().as_read(0.5)
+    assert fuse({A: 0.6}, TextScores({A: 3.0}, 10.0), half_read) == {A: pytest.approx(0.4)}
+
+
+@pytest.mark.parametrize("weights", [Weights(embedding=1, text=0), Weights(embedding=0, text=1)])
+def test_a_side_that_is_searched_alone_keeps_its_weight(weights: Weights) -> None:
+    assert weights.as_read(0.0) == weights
+
+
 def test_scores_stay_within_zero_and_one() -> None:
     fused = fuse({A: 1.0000001, B: -0.5, C: 1.0}, TextScores({A: 12.0, C: 10.0}, 10.0), Weights())
     assert fused == {A: 1.0, B: 0.0, C: 1.0}

@@ -2,6 +2,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
 
 from rag.fuse import Weights
 from rag.index import StoreIndex
@@ -80,6 +82,15 @@ def test_a_text_weight_of_zero_ranks_by_meaning_alone(search: Searching) -> None
     hit = search("coal", SearchOptions(weights=Weights(embedding=1, text=0)))[0]
     assert (hit.passage.chunk_id, hit.bm25) == (4, None)
     assert hit.score == pytest.approx(hit.cosine)
+
+
+def test_words_decide_where_the_embedder_cannot_read_the_query(search: Searching) -> None:
+    search.source.add(5, "море поёт", search.embedder.embed(["blue whales"]))
+    search.source.add(6, "blue whales", search.embedder.embed(["море шумит"]))
+    assert ids(search("море шумит"))[0] == 6
+    letters = {letter: number for number, letter in enumerate("мореушит")}
+    search.embedder.tokenizer = Tokenizer(BPE(letters, []))
+    assert ids(search("море шумит"))[0] == 5
 
 
 def test_an_embedding_weight_of_zero_embeds_nothing(search: Searching) -> None:
