@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from prompts.messages import Message
 from prompts.templates import Template, Templates
+from rag.adjacent import Between, joined
 from rag.budget import within_budget
 from rag.cite import CitationFilter, is_refusal, verified
 from rag.condense import condense
@@ -27,7 +28,10 @@ CountTokens: TypeAlias = Callable[[str], int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asking:
-    """How a question is grounded: where to search, what to say to the model, how much fits."""
+    """How a question is grounded: where to search, what to say to the model, how much fits.
+
+    With `between` sources that follow each other in a document become one.
+    """
 
     search: Search
     templates: Templates
@@ -35,6 +39,7 @@ class Asking:
     prompt: str = "answer_with_sources"
     context_tokens: int = 3000
     generator: Generator | None = None
+    between: Between | None = None
 
 
 def answer(question: str, *, asking: Asking, write: Write, conversation: Sequence[Message] = ()) -> Answer:
@@ -54,6 +59,8 @@ def ground(question: str, *, asking: Asking, conversation: Sequence[Message] = (
         hits = asking.search(standalone)
     with _timed(timings, "prompt"):
         sources = within_budget(hits, asking.context_tokens, asking.count_tokens)
+        if asking.between is not None:
+            sources = joined(sources, asking.between)
         message = _prompt(asking.templates.get(asking.prompt), standalone, sources, refusal(asking.templates))
     return Grounding(
         question=standalone,

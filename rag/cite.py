@@ -226,7 +226,7 @@ def _share(wanted: dict[str, Word], text: str) -> float:
 
 def verified(citations: Iterable[Citation], answer: str, sources: Sequence[Hit]) -> tuple[Citation, ...]:
     """Give the citations that hold to the letter: the quote in its passage, the mark in the answer."""
-    passages = {hit.passage.chunk_id: hit.passage for hit in sources}
+    passages = {chunk_id: hit.passage for hit in sources for _, chunk_id in hit.passage.chunks}
     return tuple(citation for citation in citations if _holds(citation, answer, passages.get(citation.chunk_id)))
 
 
@@ -270,7 +270,7 @@ def _citation(number: int, quoted: Quote, *, start_index: int) -> Citation:
         quote=quoted.text,
         source_start=passage.start + quoted.span.start,
         source_end=passage.start + quoted.span.end,
-        chunk_id=passage.chunk_id,
+        chunk_id=passage.chunk_at(passage.start + quoted.span.start),
         file_id=passage.file_id,
         filename=passage.filename,
         score=quoted.hit.score,

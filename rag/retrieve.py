@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.closer import evened, meanings, sentence_cosines
+from rag.diverse import diverse
 from rag.fuse import Weights, fuse
 from rag.lexical import TextScores
 from rag.ports import ChunkSource, Embedder, Filter, SearchIndex, Vectors
@@ -25,12 +26,16 @@ LONGEST_TOKEN = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchOptions:
-    """What is wanted of a search; hits below `score_threshold` are left out."""
+    """What is wanted of a search; hits below `score_threshold` are left out.
+
+    With `diversity`, in 0..1, each hit is chosen for its score and for how little it is like those before it.
+    """
 
     max_results: int = 10
     filters: Filter | None = None
     score_threshold: float = 0.0
     weights: Weights = field(default_factory=Weights)
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,10 @@ def retrieve(
             known = best.get(candidate.chunk_id)
             if known is None or candidate.score > known.score:
                 best[candidate.chunk_id] = candidate
-    return list(islice(_hits(_in_order(best.values()), source, options), options.max_results))
+    ranked = _in_order(best.values())
+    if options.diversity:
+        ranked = _diverse(ranked, source, options)
+    return list(islice(_hits(ranked, source, options), options.max_results))
 
 
 def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) -> list[_Query]:
@@ -140,6 +148,16 @@ def _looked_at_closer(
     moved = _in_order(replace(one, score=float(score)) for one, score in zip(best, scores, strict=True))
     # Who has no neighbours to be held against does not pass those who have.
     return moved + [replace(one, score=min(one.score, moved[-1].score)) for one in others]
+
+
+def _diverse(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOptions) -> list[_Candidate]:
+    """Choose among the best CLOSER, or twice as many as are wanted."""
+    best = ranked[: max(CLOSER, 2 * options.max_results)]
+    vectors = source.vectors([one.chunk_id for one in best])
+    there = [one for one in best if one.chunk_id in vectors and one.score >= options.score_threshold]
+    chunks = [vectors[one.chunk_id] for one in there]
+    chosen = diverse([one.score for one in there], chunks, options.diversity, options.max_results)
+    return [there[place] for place in chosen]
 
 
 def _ranked(

@@ -47,7 +47,7 @@ class Judge:
 
     def assess(self, answer: str, citations: Sequence[Citation], sources: Sequence[Hit]) -> tuple[Support, ...]:
         """Judge the statements of an answer in order; the citations are in order of their marks."""
-        passages = {hit.passage.chunk_id: hit.passage.text for hit in sources}
+        passages = {chunk_id: hit.passage.text for hit in sources for _, chunk_id in hit.passage.chunks}
         return tuple(self._judged(one, passages) for one in statements(answer, citations))
 
     def _judged(self, statement: Statement, passages: Mapping[ChunkId, str]) -> Support:

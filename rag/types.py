@@ -75,7 +75,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Passage:
-    """A stored chunk with the document it came from: what search gives and answers quote."""
+    """A stored chunk with the document it came from: what search gives and answers quote.
+
+    A source joined of several chunks names the best of them; `parts` are where each begins, in order, and which it is.
+    """
 
     chunk_id: ChunkId
     file_id: str
@@ -87,6 +90,16 @@ class Passage:
     heading_path: tuple[str, ...] = ()
     title: str | None = None
     attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
+    parts: tuple[tuple[int, ChunkId], ...] = ()
+
+    @property
+    def chunks(self) -> tuple[tuple[int, ChunkId], ...]:
+        """Where each of its chunks begins in the canonical text, and which it is."""
+        return self.parts or ((self.start, self.chunk_id),)
+
+    def chunk_at(self, offset: int) -> ChunkId:
+        """Give the chunk that holds an offset of the canonical text; of those that overlap there, the later one."""
+        return next((chunk_id for start, chunk_id in reversed(self.chunks) if start <= offset), self.chunk_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

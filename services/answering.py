@@ -20,7 +20,7 @@ from rag.answer import Asking, concluded, finish, ground, refusal
 from rag.errors import GeneratorFailed
 from rag.retrieve import SearchOptions
 from rag.support import Check, Judge, Policy
-from rag.types import Answer, Citation, Grounding
+from rag.types import Answer, Citation, Grounding, Passage
 from services.engines.engine import ChatRequest
 from services.engines.extractive import texts_of
 from services.engines.fallback import Answered, Candidate, Line, Tried, line_up
@@ -29,6 +29,7 @@ from services.engines.router import Route
 from services.errors import BadRequest, NotFound, ServiceError
 from services.model_table import EXTRACTIVE
 from services.settings import AliasSettings
+from services.storage.pages import find_outline, read_span
 from services.storage.vector_stores import find_store_by_name
 from services.wiring import Services
 
@@ -190,11 +191,19 @@ def _grounded(
         prompt=alias.prompt,
         context_tokens=services.settings.context_tokens,
         generator=_EngineGenerator(route) if route.generative else None,
+        between=partial(_between, services, project_id),
     )
     question, conversation = _question(request.messages)
     grounding = ground(question, asking=asking, conversation=conversation)
     request = replace(request, messages=_instructed(request.messages, grounding), grounding=grounding)
     return Candidate(route=_able(services, project_id, route, request), request=request)
+
+
+def _between(services: Services, project_id: str, passage: Passage, start: int, end: int) -> str:
+    """Read what stands between two chunks; nothing where their document has gone meanwhile."""
+    with services.database.read() as session:
+        outline = find_outline(session, project_id, passage.file_id, chunk_id=passage.chunk_id)
+        return "" if outline is None else read_span(session, outline, start, end)
 
 
 def _able(services: Services, project_id: str, route: Route, request: ChatRequest) -> Route:

@@ -37,11 +37,15 @@ class HybridWeights(WireRequest):
 
 
 class RankingOptions(WireRequest):
-    """`ranker` is taken and makes no difference: there is one ranking."""
+    """`ranker` is taken and makes no difference: there is one ranking.
+
+    `diversity` puts passages that differ before more of the same; 0 is by score alone.
+    """
 
     ranker: Literal["none", "auto", "default-2024-11-15"] = "auto"
     score_threshold: Annotated[float, Field(ge=0, le=1)] = 0.0
     hybrid_search: HybridWeights | None = None
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     def search_options(self, *, max_results: int, filters: object, place: str = "filters") -> SearchOptions:
         """Give these options with the rest of a search's. Raises InvalidFilter naming `place`, InvalidRanking."""
@@ -51,6 +55,7 @@ class RankingOptions(WireRequest):
             filters=None if filters is None else parse_filter(filters, place=place),
             score_threshold=self.score_threshold,
             weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
+            diversity=self.diversity,
         )
 
 

@@ -134,3 +134,17 @@ def test_a_passage_that_has_gone_meanwhile_gives_its_place_to_the_next(search: S
     )
     hits = search("whales", SearchOptions(max_results=2))
     assert (ids(hits), [hit.rank for hit in hits]) == (everything[1:3], [1, 2])
+
+
+def test_with_diversity_something_else_comes_before_more_of_the_same(search: Searching) -> None:
+    search.source.add(5, "blue whales swim in the sea again", search.embedder.embed(["blue whales swim in the sea"]))
+    assert set(ids(search("blue whales swim", SearchOptions(max_results=2)))) == {2, 5}
+    hits = search("blue whales swim", SearchOptions(max_results=2, diversity=0.5))
+    assert ids(hits)[1] == 3
+    assert [hit.rank for hit in hits] == [1, 2]
+    assert hits[0].score > hits[1].score
+
+
+def test_diversity_brings_nothing_in_that_the_threshold_leaves_out(search: Searching) -> None:
+    options = SearchOptions(score_threshold=0.5, diversity=0.9)
+    assert ids(search("green apples grow on trees", options)) == [1]

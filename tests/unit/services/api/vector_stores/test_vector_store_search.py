@@ -35,6 +35,7 @@ def test_ranking_options_become_a_search() -> None:
                 "ranker": "none",
                 "score_threshold": 0.5,
                 "hybrid_search": {"embedding_weight": 1, "text_weight": 0},
+                "diversity": 0.3,
             },
         }
     )
@@ -42,6 +43,7 @@ def test_ranking_options_become_a_search() -> None:
 
     assert (options.max_results, options.score_threshold) == (3, 0.5)
     assert options.weights == Weights(embedding=1.0, text=0.0)
+    assert options.diversity == 0.3
 
 
 def test_a_malformed_filter_is_refused() -> None:
