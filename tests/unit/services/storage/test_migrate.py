@@ -32,6 +32,8 @@ def test_migrated_schema_has_the_constraints_that_comparison_does_not_see(databa
 def test_postgres_has_the_same_constraints_and_partial_indexes(postgres_server: PostgresServer, tmp_path: Path) -> None:
     migrated, made = (Database(postgres_server.create()) for _ in range(2))
     migrated.migrate(tmp_path / "migrate.lock")
+    for index in (index for table in Base.metadata.tables.values() for index in table.indexes):
+        index.dialect_options["postgresql"]["where"] = index.dialect_options["sqlite"]["where"]
     with made.engine.begin() as connection:
         Base.metadata.create_all(connection)
     assert _constraints(migrated) == _constraints(made)
