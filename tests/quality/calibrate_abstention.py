@@ -24,10 +24,10 @@ from rag.extract import gather
 from rag.ports import Embedder
 from tests.quality.asked import Asked, Kind, Remembering, Round, rounds
 
-SHARES = {Kind.ANSWERABLE: 0.5, Kind.ADVERSARIAL: 0.25, Kind.FOREIGN: 0.25}
+SHARES = {Kind.ANSWERABLE: 0.5, Kind.ADVERSARIAL: 0.375, Kind.FOREIGN: 0.125}
 """The mixture that a probability of .5 is even for."""
 
-ANSWERED_OF_ANSWERABLE = 0.91
+ANSWERED_OF_ANSWERABLE = 0.90
 THRESHOLDS = np.arange(0.1, 0.95, 0.1)
 
 

@@ -74,7 +74,7 @@ def test_questions_about_other_documents_are_refused(outcomes: list[Outcome]) ->
 
 def test_questions_made_to_look_answerable_are_told_apart_better_than_by_chance(outcomes: list[Outcome]) -> None:
     balanced = (answered(outcomes, Kind.ANSWERABLE) + 1 - answered(outcomes, Kind.ADVERSARIAL)) / 2
-    assert balanced >= 0.63
+    assert balanced >= 0.655
 
 
 def test_every_quote_is_exact(outcomes: list[Outcome]) -> None:
