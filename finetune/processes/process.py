@@ -109,15 +109,16 @@ def start(job: TuningJob) -> TrainerProcess:
 
 
 def _environment(device: str, more: Mapping[str, str]) -> tuple[dict[str, str], str]:
-    """Let the trainer see one GPU only, lest it spread over all; give what it is called then."""
+    """Let the trainer of one GPU see no other, lest it spread over all; give what it is called then."""
     environment = {**os.environ, "HF_HUB_DISABLE_TELEMETRY": "1", **more}
-    if device == ALL_GPUS or not device.startswith(ONE_GPU):
+    if device == ALL_GPUS or device.startswith(ONE_GPU):
+        # Sequences of many lengths would otherwise leave gaps in the memory, which then does not suffice.
+        environment.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    if not device.startswith(ONE_GPU):
         return environment, device
     index = int(device.removeprefix(ONE_GPU))
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[index] if visible else str(index)
-    # Sequences of many lengths would otherwise leave gaps in the memory, which then does not suffice.
-    environment.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     return environment, f"{ONE_GPU}0"
 
 
