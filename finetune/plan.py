@@ -24,11 +24,12 @@ class Peaks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A step of `batch_size` examples is `accumulation` passes of `micro_batch`.
+    """A step of `batch_size` examples is `accumulation` passes of `micro_batch`, on each of `processes` devices.
 
-    `parts` says what the peak of a step is made of, in bytes. `optimizer` and `attention` are transformers' names.
-    `steps` is the number of optimizer steps, `longest` the tokens of the longest sequence that is trained on.
-    `needed_bytes` is the highest peak with what is left free above it, `reasons` are sentences for people.
+    Memory is that of one device. `parts` says what the peak of a step is made of, in bytes. `optimizer` and `attention`
+    are transformers' names. `steps` is the number of optimizer steps, `longest` the tokens of the longest sequence that
+    is trained on. `needed_bytes` is the highest peak with what is left free above it, `reasons` are sentences for
+    people.
     """
 
     device: str
@@ -43,6 +44,7 @@ class Plan:
     steps: int
     peaks: Peaks
     parts: Mapping[str, int]
+    processes: int = 1
     needed_bytes: int = 0
     reasons: tuple[str, ...] = ()
 

@@ -10,6 +10,7 @@ from functools import partial
 from typing import TypeAlias
 
 from finetune.config import Settings
+from finetune.errors import TrainingFailed
 from finetune.memory.measure import Training, in_gib, measured
 from finetune.memory.remedies import refusal
 from finetune.plan import ACTIVATIONS, ADAPTER, GRADIENTS, MARGIN, WEIGHTS, Peaks, Plan, needed
@@ -52,7 +53,7 @@ WAYS = {
 
 def fit(training: Training, draft: Plan) -> Plan:
     """Complete a draft that says the device, its memory and the longest sequence. Raises DoesNotFit."""
-    passes = _passes(training.settings)
+    passes = _passes(training.settings, draft.processes)
     measure = partial(measured, training)
     ways = WAYS[draft.device.partition(":")[0]]
     tried: list[Plan] = []
@@ -70,10 +71,16 @@ def fit(training: Training, draft: Plan) -> Plan:
     return replace(best, reasons=tuple(_reasons(best, tried)))
 
 
-def _passes(settings: Settings) -> list[int]:
-    """Give the sizes that a pass may have, the whole batch first. KTO learns from answers side by side."""
-    batch_size, smallest = settings.batch_size, 2 if settings.method == "kto" else 1
-    return [size for size in range(batch_size, smallest - 1, -1) if batch_size % size == 0]
+def _passes(settings: Settings, processes: int) -> list[int]:
+    """Give the sizes that a pass may have, a device's whole share of a step first. Raises TrainingFailed."""
+    share, smallest = settings.batch_size // processes, 2 if settings.method == "kto" else 1
+    if share < smallest:
+        raise TrainingFailed(
+            f"KTO learns from answers side by side, and a step of {settings.batch_size} has one for each device.",
+            code="uneven_batch",
+            hint=f"Set batch_size to {smallest * processes} or more.",
+        )
+    return [size for size in range(share, smallest - 1, -1) if share % size == 0]
 
 
 def _largest(draft: Plan, passes: Sequence[int], measure: Measure, tried: list[Plan]) -> Plan | None:
@@ -120,14 +127,20 @@ def _reasons(chosen: Plan, tried: list[Plan]) -> Iterator[str]:
     """Say what was chosen, each time with what else it would have taken."""
     others = [plan for plan in tried if plan is not chosen]
     size = chosen.micro_batch * chosen.accumulation
+    step = "a step" if chosen.processes == 1 else "a device's share of a step"
+    if chosen.processes > 1:
+        yield (
+            f"Each of {chosen.processes} devices holds the whole model and learns from {size} of a step's "
+            f"{size * chosen.processes} examples."
+        )
     if chosen.accumulation == 1:
-        yield f"All {size} examples of a step fit in one pass."
+        yield f"All {size} examples of {step} fit in one pass."
     else:
         larger = [plan for plan in others if _alike(plan, chosen) and plan.micro_batch > chosen.micro_batch]
         least = min(larger, key=lambda plan: plan.micro_batch)
         yield (
-            f"A step of {size} examples is {chosen.accumulation} passes of {chosen.micro_batch}, since a pass of "
-            f"{least.micro_batch} needs {in_gib(least.needed_bytes)}."
+            f"{step.capitalize()} of {size} examples is {chosen.accumulation} passes of {chosen.micro_batch}, "
+            f"since a pass of {least.micro_batch} needs {in_gib(least.needed_bytes)}."
         )
     for other in _last_of_each_way(chosen, others):
         yield f"{_named(other)} {_outcome(other, chosen)}"

@@ -6,7 +6,8 @@ counted once and what autograd keeps for the backward pass is counted as long as
 
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
         self._device_type, self._block_bytes = device_type, block_bytes
         self._now: Counter[str] = Counter()
         self._live: dict[int, _Storage] = {}
+        self._new = ACTIVATIONS
 
     @property
     def total(self) -> int:
@@ -50,6 +52,15 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
                 self._now[storage.part] -= storage.size
                 self._now[part] += storage.size
                 storage.part = part
+
+    @contextmanager
+    def naming(self, part: str) -> Iterator[None]:
+        """Count what comes to be within as this part."""
+        before, self._new = self._new, part
+        try:
+            yield
+        finally:
+            self._new = before
 
     def part_of(self, tensor: Any) -> str | None:
         """Give the part that a tensor is counted as, None where it is not."""
@@ -87,9 +98,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
             self._now[freed.part] -= freed.size
 
         blocks = -(-storage.nbytes() // self._block_bytes)
-        added = _Storage(blocks * self._block_bytes, weakref.ref(storage, gone))
+        added = _Storage(blocks * self._block_bytes, weakref.ref(storage, gone), self._new)
         self._live[key] = added
-        self._now[ACTIVATIONS] += added.size
+        self._now[added.part] += added.size
         if self.total > self.peak:
             self.restart()
         return added
@@ -98,5 +109,5 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
 class _Storage:
     __slots__ = ("part", "reference", "size")
 
-    def __init__(self, size: int, reference: Any) -> None:
-        self.size, self.reference, self.part = size, reference, ACTIVATIONS
+    def __init__(self, size: int, reference: Any, part: str) -> None:
+        self.size, self.reference, self.part = size, reference, part

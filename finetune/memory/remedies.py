@@ -28,8 +28,11 @@ def refusal(training: Training, least: Plan) -> DoesNotFit:
     for find in (_shorter, _smaller_rank, _lighter_weights, _smaller_model):
         remedies += find(training, least)
     told = ", ".join(f"{change} ({in_gib(size)})" for change, size in remedies)
+    where, device = "", repr(least.device)
+    if least.processes > 1:
+        where, device = f" on each of {least.processes} devices, which all hold the whole model", "the fullest"
     return DoesNotFit(
-        f"This training needs at least {in_gib(least.needed_bytes)} of memory, and {least.device!r} has "
+        f"This training needs at least {in_gib(least.needed_bytes)} of memory{where}, and {device} has "
         f"{in_gib(least.device_bytes)} free.",
         needed_bytes=least.needed_bytes,
         remedies=tuple(remedies),

@@ -2,7 +2,9 @@
 
 Nothing is loaded, learned or written, and no GPU is needed: only shapes are worked out. What is counted is what torch
 allocates for tensors on the job's device. Not counted are the interpreter, libraries, CUDA's context, the holes in
-CUDA's cache, and the workspace of single kernels; finetune.plan leaves room for these.
+CUDA's cache, and the workspace of single kernels; finetune.plan leaves room for these. Nor are NCCL's buffers.
+
+Of a training that several devices share one device is simulated, with what sharing puts there.
 """
 
 import tempfile
@@ -18,6 +20,7 @@ from transformers import TrainerCallback
 from finetune.memory.fake import DEVICE, FakeMemory, faking, real
 from finetune.memory.fake_trainer import fake_rows, fake_trainer, has_padding
 from finetune.memory.measure import Training
+from finetune.memory.sharing import shared
 from finetune.memory.stand_ins import Offloading, paged_moments
 from finetune.plan import ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Peaks, Plan
 
@@ -69,6 +72,9 @@ class _Measuring(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         memory = self._memory
         self._name_weights()
         memory.restart()
+        if self._plan.processes > 1:
+            with memory.naming(GRADIENTS):
+                self._trainer.model_wrapped = shared(self._trainer, self._plan.processes)
         moments = self._optimize()
         peak, parts = memory.peak, memory.parts
         self._step()

@@ -50,8 +50,8 @@ def passes_of(settings: "Settings", plan: "Plan | None", processes: int) -> tupl
 
     Raises TrainingFailed if a step's examples cannot be shared out evenly.
     """
-    micro_batch, accumulation = (plan.micro_batch, plan.accumulation) if plan else (settings.batch_size, 1)
-    share, rest = divmod(micro_batch * accumulation, processes)
+    micro_batch = plan.micro_batch if plan else settings.batch_size
+    share, rest = divmod(micro_batch * plan.accumulation * plan.processes if plan else settings.batch_size, processes)
     if rest or not share:
         raise TrainingFailed(
             f"A step's {settings.batch_size} examples cannot be shared out evenly to {processes} GPUs.",

@@ -41,10 +41,18 @@ class Planned:
     metavar="GIB",
     help="Plan for a GPU that has so much memory free, whether or not it is here.",
 )
+@click.option(
+    "--devices",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Plan for so many GPUs of that memory, which share each step.",
+)
 @json_option
 @pass_session
 @click.pass_context
-def plan(ctx: click.Context, session: Session, recipe: Path, device_memory: float | None, as_json: bool) -> None:
+def plan(
+    ctx: click.Context, session: Session, recipe: Path, device_memory: float | None, devices: int | None, as_json: bool
+) -> None:
     """Say how a training will fit its device, and the memory that its worst step will take.
 
     A step of the very model is simulated without its weights; no GPU is needed.
@@ -52,17 +60,22 @@ def plan(ctx: click.Context, session: Session, recipe: Path, device_memory: floa
     from rich.console import Console
 
     from finetune.errors import DoesNotFit
+    from finetune.job import ALL_GPUS
     from finetune.memory.planner import plan as plan_training
 
+    if devices is not None and device_memory is None:
+        raise click.UsageError("--devices says how many GPUs there are of --device-memory, which is missing.")
     wanted = read_recipe(recipe)
     with Console(stderr=True).status("Simulating the worst step …"):
-        planned = _planned(session, wanted, GPU if device_memory else None)
+        gpu = ALL_GPUS if devices and devices > 1 else GPU
+        planned = _planned(session, wanted, gpu if device_memory else None)
         try:
             found = plan_training(
                 planned,
                 lengths=planned.lengths,
                 validation_lengths=planned.validation_lengths,
                 device_bytes=int(device_memory * GIB) if device_memory else None,
+                processes=devices,
             )
         except DoesNotFit as exc:
             if not as_json:
@@ -97,6 +110,7 @@ def _planned(session: Session, recipe: "Recipe", device: str | None) -> Planned:
     from services.tuning_requests import inherited
 
     with session.services() as services:
+        tuning_device = services.settings.tuning_device
         found = resolve_base(services.settings, services.database, DEFAULT_PROJECT, recipe.model, over_http=False)
     tuning: Tuning = inherited(recipe, found)
     if tuning.method == "embedding":
@@ -111,7 +125,7 @@ def _planned(session: Session, recipe: "Recipe", device: str | None) -> Planned:
     return Planned(
         base=found.base,
         settings=settle(tuning, examples=training.examples, longest_input=longest),
-        device=device or best_device(),
+        device=device or tuning_device or best_device(),
         lengths=_lengths(training),
         validation_lengths=_lengths(validation) if validation is not None else (),
         exact=meter.exact,
@@ -146,10 +160,13 @@ def _lengths(report: "Report") -> Sequence[int]:
 
 def _show(plan: "Plan", planned: Planned, model: str) -> None:
     settings = planned.settings
-    click.secho(f"{model} on {plan.device}, {_binary(plan.device_bytes)} free: it fits.\n", bold=True)
+    free = f"{_binary(plan.device_bytes)} free"
+    where = f"{plan.device}, {free}" if plan.processes == 1 else f"{plan.processes} GPUs, {free} on each"
+    click.secho(f"{model} on {where}: it fits.\n", bold=True)
+    each = f" on each of {plan.processes} GPUs" if plan.processes > 1 else ""
     about = "" if planned.exact else " (an estimate: the model's tokenizer is not here)"
     click.echo(
-        f"A step learns from {settings.batch_size} examples: {plan.accumulation} x {plan.micro_batch}, "
+        f"A step learns from {settings.batch_size} examples: {plan.accumulation} x {plan.micro_batch}{each}, "
         f"of at most {plan.longest:,} tokens{about}; {plan.steps:,} steps."
     )
     click.echo(
@@ -168,7 +185,10 @@ def _show(plan: "Plan", planned: Planned, model: str) -> None:
         ("saving", plan.peaks.saving),
         ("to be free, with room to spare", plan.needed_bytes),
     ]
-    print_table(("MEMORY AT MOST", ""), [(name, _binary(size)) for name, size in rows])
+    print_table(
+        ("MEMORY AT MOST" if plan.processes == 1 else "MEMORY OF EACH AT MOST", ""),
+        [(name, _binary(size)) for name, size in rows],
+    )
 
 
 def _binary(size_bytes: int) -> str:

@@ -60,6 +60,18 @@ def test_plan_for_programs_has_the_settings_too(home: Path, recipe: Path) -> Non
     assert found["settings"]["lora"]["r"] == 16
 
 
+def test_devices_share_a_step_in_a_plan(home: Path, recipe: Path) -> None:
+    plan = planned(home, recipe, "--device-memory", 8, "--devices", 2)["plan"]
+    assert (plan["device"], plan["processes"], plan["micro_batch"], plan["accumulation"]) == ("cuda", 2, 2, 1)
+    said = run(home, recipe, "--device-memory", 8, "--devices", 2).stdout
+    assert "on 2 GPUs, 8.00 GiB free on each: it fits." in said
+    assert "A step learns from 4 examples: 1 x 2 on each of 2 GPUs, of at most " in said
+
+
+def test_devices_without_their_memory_are_misuse(home: Path, recipe: Path) -> None:
+    assert run(home, recipe, "--devices", 2).exit_code == 2
+
+
 def test_refusal_is_told_with_what_would_fit(home: Path, recipe: Path) -> None:
     refused = run(home, recipe, "--device-memory", 1, "--json")
     assert refused.exit_code == 1

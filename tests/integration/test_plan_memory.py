@@ -15,6 +15,7 @@ from finetune.memory.measure import Training, measured
 from finetune.memory.planner import config_of
 from finetune.model import Base
 from finetune.plan import Plan
+from tests.fakes.allocations import peak_of
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.tuning_jobs import plan_of
 
@@ -103,32 +104,8 @@ class Run:
         longest = max(map(length_of, material.rows))
         self.planned = measured(Training(config=config_of(job.base), settings=settings), replace(plan, longest=longest))
 
-    def live_bytes(self) -> int:
-        """Count the storages of the weights, and of what the optimizer keeps."""
-        trainer = self.session.trainer
-        models = [model for model in (trainer.model, getattr(trainer, "ref_model", None)) if model is not None]
-        tensors = [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
-        for state in (getattr(module, "quant_state", None) for model in models for module in model.modules()):
-            if state is not None:
-                tensors += [state.absmax, state.code, state.offset, state.state2.absmax, state.state2.code]
-        if trainer.optimizer is not None:
-            tensors += [value for state in trainer.optimizer.state.values() for value in state.values()]
-        storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-        return sum(storages.values())
-
-    def peak_of(self, work: Any) -> int:
-        """Give the most bytes that torch's own account of its allocations says there were."""
-        from torch.profiler import ProfilerActivity, profile
-
-        before = self.live_bytes()
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            work()
-        events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-        now = peak = 0
-        for event in sorted(events, key=lambda event: event.start_ns()):
-            now += event.nbytes()
-            peak = max(peak, now)
-        return before + peak
+    def peak_of(self, work: Callable[[], object]) -> int:
+        return peak_of(self.session.trainer, work)
 
 
 def assert_near(name: str, simulated: int, real: int) -> None:
@@ -174,6 +151,8 @@ def test_simulated_peaks_of_an_evaluation_and_of_saving_are_the_measured_ones(mo
     trainer, peaks = run.session.trainer, run.planned.peaks
     run.session.train()
     assert_near("an evaluation", peaks.evaluation, run.peak_of(trainer.evaluate))
+    # What was saved once is not saved again in the same folder.
+    trainer.checkpoints = tmp_path / "again"
     assert_near("saving", peaks.saving, run.peak_of(lambda: trainer._save_checkpoint(trainer.model, None)))
 
 

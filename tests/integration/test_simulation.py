@@ -84,6 +84,14 @@ def test_moments_take_twice_what_is_trained(small: Any) -> None:
     assert measured.parts["optimizer"] == pytest.approx(2 * measured.parts["adapter"], rel=0.01)
 
 
+def test_a_device_of_two_keeps_its_gradients_twice(small: Any) -> None:
+    passes = replace(PLAN, accumulation=2)
+    alone, shared = simulated(small, passes).parts, simulated(small, replace(passes, processes=2)).parts
+    assert shared["gradients"] - alone["gradients"] == pytest.approx(shared["adapter"], rel=0.01)
+    assert {**shared, "gradients": 0, "activations": 0} == {**alone, "gradients": 0, "activations": 0}
+    assert not torch.distributed.is_initialized()
+
+
 def test_a_gpu_folds_logits_where_they_lie() -> None:
     wide = llama(256, 768, 1, 4, vocabulary=32768)
     logits = 512 * 32768 * 2

@@ -1,9 +1,6 @@
 """Two processes that share each step are one training. Here on the CPU; on GPUs the same path runs over NCCL."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,11 @@ from finetune.errors import TrainingFailed
 from finetune.job import TuningJob
 from finetune.processes.wire import JOB
 from finetune.run import tune
-from finetune.train.ranks import free_port, names_of
 from finetune.train.schedule import passes_of
 from tests.fakes.tiny_model import tiny_model
 from tests.fakes.tuning_jobs import Told, job_of, plan_of, write_chats, write_pairs
+from tests.fakes.two_processes import said_by_two
 
-ROOT = Path(__file__).parents[2]
 CHATS = {f"what is {number}?": f"it is {'four ' * number}." for number in range(8)}
 
 
@@ -39,7 +35,8 @@ def test_two_processes_train_what_one_would(tmp_path: Path) -> None:
     for method in files:
         described.append(tmp_path / f"{method}.json")
         described[-1].write_bytes(JOB.dump_json(job("shared", method)))
-    shared = [json.loads(line) for line in shared_by_two(described, tmp_path).splitlines()]
+    first, _ = said_by_two("tests.fakes.ranked_training", described, tmp_path)
+    shared = [json.loads(line) for line in first.splitlines()]
     for method, two in zip(files, shared, strict=True):
         alone = Told()
         outcome = tune(job("alone", method), alone, lambda: None)
@@ -57,26 +54,14 @@ def test_a_step_is_shared_out(plan: tuple[int, int], processes: int, expected: t
     assert passes_of(settings_of(plan[0] * plan[1]), plan_of(*plan), processes) == expected
 
 
+@pytest.mark.parametrize(("processes", "expected"), [(2, (2, 2)), (1, (2, 4)), (4, (2, 1)), (8, (1, 1))])
+def test_a_step_that_was_planned_for_two_is_shared_out_to_any(processes: int, expected: tuple[int, int]) -> None:
+    assert passes_of(settings_of(8), plan_of(2, 2, processes=2), processes) == expected
+
+
 def test_a_step_that_cannot_be_shared_out_evenly_is_refused() -> None:
     with pytest.raises(TrainingFailed, match="8 examples cannot be shared out evenly to 3 GPUs"):
         passes_of(settings_of(8), None, 3)
-
-
-def shared_by_two(jobs: list[Path], folder: Path) -> str:
-    """Start two processes under the names that the product gives them, and give what the first prints."""
-    command = [sys.executable, "-m", "tests.fakes.ranked_training", *map(str, jobs)]
-    port, ranks, said = free_port(), [], [folder / "first.out", folder / "second.out"]
-    for number, path in enumerate(said):
-        with path.open("wb") as out, path.with_suffix(".err").open("wb") as err:
-            names = os.environ | names_of(number, 2, port)
-            ranks.append(subprocess.Popen(command, stdout=out, stderr=err, cwd=ROOT, env=names))
-    try:
-        assert [process.wait() for process in ranks] == [0, 0], said[0].with_suffix(".err").read_text()[-2000:]
-    finally:
-        for process in ranks:
-            process.kill()
-            process.wait()
-    return said[0].read_text()
 
 
 def settings_of(batch_size: int) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from finetune.config import Hyperparameters, Lora, Method, Settings, Tuning, settle
-from finetune.errors import DoesNotFit
+from finetune.errors import DoesNotFit, TrainingFailed
 from finetune.memory import fit as fit_module
 from finetune.memory import remedies
 from finetune.memory.fit import fit
@@ -74,8 +74,17 @@ Fitted = Callable[..., Plan]
 
 @pytest.fixture
 def fitted() -> Fitted:
-    def run(gib: float, *, batch_size: int = 8, longest: int = TOKENS, device: str = "cuda:0", **asked: Any) -> Plan:
-        draft = plan_of(batch_size, device=device, device_bytes=int(gib * GIB), longest=longest, optimizer="")
+    def run(
+        gib: float,
+        *,
+        batch_size: int = 8,
+        longest: int = TOKENS,
+        device: str = "cuda:0",
+        processes: int = 1,
+        **asked: Any,
+    ) -> Plan:
+        free, share = int(gib * GIB), batch_size // processes
+        draft = plan_of(share, device=device, device_bytes=free, longest=longest, optimizer="", processes=processes)
         config = Config(num_hidden_layers=LAYERS, layer_types=["full_attention"] * LAYERS)
         return fit(Training(config=config, settings=settings_of(batch_size, **asked)), draft)
 
@@ -149,6 +158,30 @@ def test_reasons_name_what_the_next_larger_pass_and_the_other_ways_need(fitted: 
         "A step of 8 examples is 2 passes of 4, since a pass of 8 needs 13.6 GiB.",
         "adamw_torch_fused without gradient checkpointing needs 13.6 GiB for a pass of 1.",
     )
+
+
+def test_devices_that_share_a_step_are_each_fitted_to_their_share(fitted: Fitted) -> None:
+    plan = fitted(11.5, longest=1024, device="cuda", processes=2, batch_size=16)
+    assert (plan.micro_batch, plan.accumulation, plan.processes) == (4, 2, 2)
+    assert plan.reasons[:2] == (
+        "Each of 2 devices holds the whole model and learns from 8 of a step's 16 examples.",
+        "A device's share of a step of 8 examples is 2 passes of 4, since a pass of 8 needs 13.6 GiB.",
+    )
+
+
+def test_devices_that_share_a_step_are_refused_for_what_each_must_hold(fitted: Fitted) -> None:
+    with pytest.raises(DoesNotFit) as refused:
+        fitted(7.6, longest=4096, device="cuda", processes=2)
+    assert str(refused.value).startswith(
+        "This training needs at least 8.3 GiB of memory on each of 2 devices, which all hold the whole model, and the "
+        "fullest has 7.6 GiB free. What would fit: "
+    )
+
+
+def test_kto_gives_no_device_an_answer_alone(fitted: Fitted) -> None:
+    method: Method = "kto"
+    with pytest.raises(TrainingFailed, match="Set batch_size to 4 or more"):
+        fitted(80, device="cuda", processes=2, batch_size=2, method=method)
 
 
 def test_refusal_names_each_change_that_would_fit_with_what_it_needs(fitted: Fitted) -> None:

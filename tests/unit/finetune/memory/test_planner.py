@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from finetune.config import Hyperparameters, Settings, Tuning, settle
+from finetune.errors import TrainingFailed
 from finetune.memory import fit as fit_module
 from finetune.memory import planner
 from finetune.memory.measure import Training
@@ -68,6 +69,26 @@ def test_an_evaluation_is_planned_for_its_own_longest_sequence(drafts: list[tupl
 def test_an_adapter_that_is_gone_on_from_is_no_new_one(drafts: list[tuple[Training, Plan]], tmp_path: Any) -> None:
     plan(replace(job(), base=Base(source="any", adapter=tmp_path)), lengths=[10], device_bytes=GIB)
     assert not drafts[0][0].new_adapter
+
+
+def test_devices_share_a_step(drafts: list[tuple[Training, Plan]]) -> None:
+    planned = plan(job(), lengths=[8] * 10, device_bytes=GIB, processes=2)
+    assert (drafts[0][1].micro_batch, drafts[0][1].processes) == (2, 2)
+    # Passes of two examples on each of two devices, and two of them a step.
+    assert planned.steps == 2 * 2
+
+
+def test_devices_that_cannot_share_a_step_evenly_are_refused() -> None:
+    with pytest.raises(TrainingFailed, match="4 examples cannot be shared out evenly to 3 GPUs"):
+        plan(job(), lengths=[8] * 10, device_bytes=GIB, processes=3)
+
+
+def test_all_gpus_are_planned_for_by_the_fullest(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"cuda:0": 3 * GIB, "cuda:1": 2 * GIB}
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free[device], 4 * GIB))
+    planned = plan(replace(job(), device="cuda"), lengths=[8])
+    assert (planned.device_bytes, planned.processes) == (2 * GIB, 2)
 
 
 def test_free_memory_is_what_is_planned_for_unless_told() -> None:
