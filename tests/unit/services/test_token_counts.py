@@ -47,7 +47,9 @@ def test_the_extractive_engine_counts_as_its_usage_does(services: Services) -> N
     assert count(services, "default") == len(words)
 
 
-def test_a_tokenizer_that_is_not_here_is_not_guessed(services: Services) -> None:
+def test_a_tokenizer_that_is_not_here_is_not_guessed(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Where the hub cannot be reached, it would be tried again for most of a minute.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BadRequest, match="its tokenizer is not here") as refused:
         count(services, "own")
     assert refused.value.code == "unsupported_endpoint"
