@@ -3,10 +3,10 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from filelock import FileLock
 
@@ -16,6 +16,9 @@ from rag.ports import ChunkSource, Embedder, SearchIndex
 from services.storage.tables import GenerationRow
 
 log = logging.getLogger(__name__)
+
+Wanted: TypeAlias = Callable[[], Mapping[str, Set[int]]]
+"""Gives the generations that there are, by their stores."""
 
 
 class Indexes(Protocol):
@@ -39,8 +42,11 @@ class Indexes(Protocol):
     def remove_store(self, store_id: str) -> None:
         """Remove the indexes of a store that is no more."""
 
-    def tidy(self, wanted: Mapping[str, Set[int]], *, before: float) -> None:
-        """Remove what is of no wanted generation (by store) and was left before a time."""
+    def tidy(self, wanted: Wanted, *, before: float) -> None:
+        """Remove what is of no wanted generation and was left before a time.
+
+        `wanted` is asked after what there is: the index of a generation that is made meanwhile is not seen, or wanted.
+        """
 
 
 class FileIndexes:
@@ -84,12 +90,14 @@ class FileIndexes:
     def remove_store(self, store_id: str) -> None:
         shutil.rmtree(self._folder / store_id, ignore_errors=True)
 
-    def tidy(self, wanted: Mapping[str, Set[int]], *, before: float) -> None:
+    def tidy(self, wanted: Wanted, *, before: float) -> None:
         """Remove what is neither a store's folder nor, in one, a generation's."""
-        stores = {self._folder / store_id for store_id in wanted}
-        kept = stores | {self._folder / store_id / str(one) for store_id, ids in wanted.items() for one in ids}
-        for folder in [*self._folder.glob("*"), *self._folder.glob("*/*")]:
-            if folder not in kept and folder.parent in {self._folder, *stores} and folder.stat().st_mtime < before:
+        old = [path for path in (*self._folder.glob("*"), *self._folder.glob("*/*")) if path.stat().st_mtime < before]
+        generations = wanted()
+        stores = {self._folder / store_id for store_id in generations}
+        kept = stores | {self._folder / store_id / str(one) for store_id, ids in generations.items() for one in ids}
+        for folder in old:
+            if folder not in kept and folder.parent in {self._folder, *stores}:
                 log.info("index_removed path=%s", folder.relative_to(self._folder))
                 shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,6 +1,7 @@
 """Removes what a kill or a deletion in another process has left behind; nothing that is in use."""
 
 import time
+from functools import partial
 
 from sqlalchemy import delete, select
 
@@ -22,7 +23,7 @@ def tidy(database: Database, blobs: Blobs, indexes: Indexes) -> None:
     now = time.time()
     blobs.discard_partial(before=now - DAY_S)
     discard_unused(database, blobs, blobs.all(before=now - DAY_S))
-    indexes.tidy(_wanted(database), before=now - DAY_S)
+    indexes.tidy(partial(_wanted, database), before=now - DAY_S)
     with database.write() as session:
         session.execute(delete(JobRow).where(JobRow.state.not_in(LIVE), JobRow.finished_at < now - JOBS_KEPT_S))
 

@@ -67,11 +67,11 @@ class Services:
     @cached_property
     def indexes(self) -> "Indexes":
         """Where the indexes of stores are kept. Raises InvalidSettings, DatabaseUnavailable."""
-        from services.indexes import FileIndexes
-
         wanted = self.settings.indexes
         if wanted == "database" and not self.database.is_postgres:
             raise InvalidSettings("LOAM_INDEXES is database, which only PostgreSQL can do: set LOAM_DATABASE_URL.")
+        from services.indexes import FileIndexes
+
         if wanted == "files" or not self.database.is_postgres:
             return FileIndexes(self.settings.indexes_dir)
         from services.storage.postgres.indexes import PostgresIndexes, pgvector_version
@@ -241,10 +241,18 @@ def _started(work: Callable[[], None], name: str) -> threading.Thread:
 def open_services(settings: Settings, load_embedder: Callable[[], "Embedder"] | None = None) -> Services:
     """Make the home if it is not there, bring its database up to date and give the parts.
 
-    `load_embedder` gives the embedder at its first use; by default it is the one that the settings name.
+    `load_embedder` gives the embedder at its first use; by default it is the one that the settings name. Raises
+    InvalidSettings, DatabaseUnavailable.
     """
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     services = Services(settings, load_embedder)
-    services.database.migrate(settings.home / "migrate.lock")
-    ensure_default_project(services.database)
+    try:
+        services.database.migrate(settings.home / "migrate.lock")
+        ensure_default_project(services.database)
+        if settings.indexes == "database":
+            # Where that cannot be, it is told at once and not at the first search.
+            _ = services.indexes
+    except BaseException:
+        services.close()
+        raise
     return services

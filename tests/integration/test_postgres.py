@@ -183,7 +183,7 @@ def test_a_removed_store_leaves_no_tables(services: Services, store: str) -> Non
     assert len(tables_of_indexes(services)) == 4
     with services.database.write() as session:
         delete_store(session, session.get_one(VectorStoreRow, row_of(services, store).seq))
-    services.indexes.tidy({}, before=0)
+    services.indexes.tidy(dict, before=0)
     assert tables_of_indexes(services) == {"indexes"}
 
 
@@ -224,11 +224,9 @@ def test_files_can_be_chosen_over_postgres(settings: Settings, tmp_path: Path) -
     services.close()
 
 
-def test_sqlite_has_no_index_inside(home: Path) -> None:
-    services = open_services(Settings(home=home, indexes="database"))
+def test_sqlite_has_no_index_inside_which_is_told_at_once(home: Path) -> None:
     with pytest.raises(InvalidSettings, match="LOAM_DATABASE_URL"):
-        _ = services.indexes
-    services.close()
+        open_services(Settings(home=home, indexes="database"))
 
 
 def test_a_filter_finds_what_only_common_words_tell(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,10 +250,8 @@ def test_without_pgvector_indexes_are_files_unless_the_database_is_asked_for(
     services = open_services(settings)
     assert isinstance(services.indexes, FileIndexes)
     services.close()
-    services = open_services(settings.model_copy(update={"indexes": "database"}))
     with pytest.raises(InvalidSettings, match="no pgvector"):
-        _ = services.indexes
-    services.close()
+        open_services(settings.model_copy(update={"indexes": "database"}))
 
 
 def test_doctor_says_which_database_and_which_pgvector(services: Services) -> None:

@@ -1,12 +1,13 @@
 """Indexes that are kept in PostgreSQL (`services.indexes.Indexes`): every process on every machine has the same."""
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 
 from sqlalchemy import text
 
 from rag import verify
 from rag.ports import ChunkSource, Embedder
 from services.errors import InvalidSettings
+from services.indexes import Wanted
 from services.storage.database import Database
 from services.storage.postgres.connection import WRITES, open_engine
 from services.storage.postgres.index import PostgresIndex
@@ -67,10 +68,11 @@ class PostgresIndexes:
             if known_store == store_id:
                 self._drop(generation_id)
 
-    def tidy(self, wanted: Mapping[str, Set[int]], *, before: float) -> None:
+    def tidy(self, wanted: Wanted, *, before: float) -> None:
         """Whatever is of no generation goes: a generation is there before its index."""
-        for store_id, generation_id in self._known():
-            if generation_id not in wanted.get(store_id, ()):
+        known, generations = self._known(), wanted()
+        for store_id, generation_id in known:
+            if generation_id not in generations.get(store_id, ()):
                 self._drop(generation_id)
 
     def _known(self) -> list[tuple[str, int]]:
