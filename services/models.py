@@ -12,8 +12,8 @@ from services.errors import BadRequest
 from services.settings import ModelSettings, Quantization, Settings
 from services.storage.database import Database
 from services.storage.models import added_settings, find_model
-from services.storage.tables import TunedModelRow
 from services.storage.tuned_models import find_tuned_model
+from services.storage.tuning_tables import TunedModelRow
 
 PATH_STARTS: Final = ("/", "./", "../", "~")
 _HUB_ID = re.compile(r"(?:[\w-][\w.-]*/)?[\w-][\w.-]*", re.ASCII)

@@ -15,7 +15,8 @@ from rag.retrieve import SearchOptions
 from services.errors import ServiceError
 from services.jobs.job import Stopped
 from services.storage.generations import live_generation
-from services.storage.tables import TuningRow, VectorStoreRow
+from services.storage.tables import VectorStoreRow
+from services.storage.tuning_tables import TuningRow
 from services.storage.vector_stores import find_store_by_name
 
 if TYPE_CHECKING:

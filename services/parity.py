@@ -22,8 +22,8 @@ from finetune.parity.reasons import Over
 from finetune.parity.trace import TRACES, read_traces
 from services.errors import NotFound
 from services.jobs.job import Stopped
-from services.storage.tables import TuningRow
 from services.storage.tuned_models import find_tuned_model
+from services.storage.tuning_tables import TuningRow
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

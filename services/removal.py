@@ -8,8 +8,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from services.errors import BadRequest, Forbidden
-from services.storage.tables import ENDED_TUNINGS, TunedModelRow, TuningRow
 from services.storage.tuned_models import find_tuned_model, models_over, remove_tuned_model
+from services.storage.tuning_tables import ENDED_TUNINGS, TunedModelRow, TuningRow
 from services.storage.vector_stores import stores_made_with
 from services.wiring import Services
 

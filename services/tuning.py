@@ -19,8 +19,8 @@ from services.models import resolve_base, resolve_embedder
 from services.settings import Settings
 from services.storage.blobs import Blobs
 from services.storage.database import Database
-from services.storage.tables import ENDED_TUNINGS, TuningRow, TuningStatus
 from services.storage.tuning import add_message
+from services.storage.tuning_tables import ENDED_TUNINGS, TuningRow, TuningStatus
 from services.tuning_requests import (
     WantedTuning,
     inherited,

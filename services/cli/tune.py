@@ -16,7 +16,7 @@ from services.cli.session import Session, json_option, pass_session
 if TYPE_CHECKING:
     from finetune.config import Recipe
     from services.jobs.worker import Worker
-    from services.storage.tables import TuningRow
+    from services.storage.tuning_tables import TuningRow
     from services.wiring import Services
 
 CURVE = "loss.png"
@@ -102,7 +102,7 @@ def _work(services: "Services", worker: "Worker", row: "TuningRow", *, as_json: 
     """Work on a job in a thread and show how it gets on, until it has ended, is paused or Ctrl-C is pressed."""
     from services.cli.tune_progress import Display
     from services.cli.tuning_jobs import latest
-    from services.storage.tables import TuningStatus
+    from services.storage.tuning_tables import TuningStatus
 
     stop = threading.Event()
     pool = ThreadPoolExecutor(1, thread_name_prefix="training")
@@ -126,7 +126,7 @@ def _work(services: "Services", worker: "Worker", row: "TuningRow", *, as_json: 
 
 
 def _is_over(services: "Services", row: "TuningRow") -> bool:
-    from services.storage.tables import ENDED_TUNINGS, TuningStatus
+    from services.storage.tuning_tables import ENDED_TUNINGS, TuningStatus
 
     with services.database.read() as database:
         status = database.get_one(type(row), row.seq).status

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from services.cli.tuning_jobs import settled
-from services.storage.tables import EventType, TuningEventRow, TuningRow
+from services.storage.tuning_tables import EventType, TuningEventRow, TuningRow
 
 STYLES = {"warn": "yellow", "error": "red"}
 HOUR_S = 3600

@@ -13,7 +13,7 @@ from services.cli.session import Session, json_option, pass_session
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session as DatabaseSession
 
-    from services.storage.tables import TuningEventRow, TuningRow
+    from services.storage.tuning_tables import TuningEventRow, TuningRow
     from services.wiring import Services
 
 LOOK_S = 0.5
@@ -43,7 +43,7 @@ def list_(session: Session, as_json: bool) -> None:
 @pass_session
 def events(session: Session, job_id: str, follow: bool, as_json: bool) -> None:
     """Show what a job has told, oldest first; with --json --follow as one JSON object a line."""
-    from services.storage.tables import ENDED_TUNINGS, TuningStatus
+    from services.storage.tuning_tables import ENDED_TUNINGS, TuningStatus
 
     with session.services() as services:
         with services.database.read() as database:
@@ -102,7 +102,7 @@ def latest(services: "Services", row: "TuningRow", seen: int) -> "tuple[TuningRo
 
 def settled(row: "TuningRow", events: "Sequence[TuningEventRow]") -> "Sequence[TuningEventRow]":
     """Leave out a last step that may yet be told more of, as its validation loss."""
-    from services.storage.tables import EventType, TuningStatus
+    from services.storage.tuning_tables import EventType, TuningStatus
 
     going_on = row.status in (TuningStatus.RUNNING, TuningStatus.PAUSING)
     return events[:-1] if going_on and events and events[-1].type == EventType.METRICS else events

@@ -20,8 +20,8 @@ from services.model_table import DEFAULT, EXTRACTIVE, GROQ_PREFIX, fallbacks_of
 from services.settings import AliasSettings, ModelSettings, Settings
 from services.storage.database import Database
 from services.storage.models import added_settings, find_model, list_models
-from services.storage.tables import TunedModelRow
 from services.storage.tuned_models import list_tuned_models
+from services.storage.tuning_tables import TunedModelRow
 
 if TYPE_CHECKING:
     from services.engines.local.models import LocalModels

@@ -9,8 +9,8 @@ from services.engines.engine import Engine
 from services.errors import BadRequest
 from services.settings import ModelSettings
 from services.storage.database import Database
-from services.storage.tables import TunedModelRow
 from services.storage.tuned_models import find_tuned_model
+from services.storage.tuning_tables import TunedModelRow
 
 if TYPE_CHECKING:
     from services.engines.local.wanted import WantedModel

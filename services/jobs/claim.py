@@ -11,9 +11,9 @@ from finetune.model import Base
 from services.jobs import queue
 from services.jobs.job import Job
 from services.storage.database import Database
-from services.storage.tables import ENDED_TUNINGS, TuningRow, TuningStatus
 from services.storage.tuned_models import find_tuned_model
 from services.storage.tuning import add_message
+from services.storage.tuning_tables import ENDED_TUNINGS, TuningRow, TuningStatus
 from services.tuning import move
 
 # What the trainer and the check call a failure, as it is told: OpenAI's code or ours, and the parameter at fault.

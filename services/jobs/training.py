@@ -14,9 +14,9 @@ from finetune.events import Checkpoint, Event, Message, Metrics, Stop
 from finetune.job import Outcome
 from services.jobs.claim import Claim, ClaimLost
 from services.jobs.queue import got_on
-from services.storage.tables import TuningRow
 from services.storage.tuned_models import put_tuned_model
 from services.storage.tuning import add_message, record_checkpoint, record_metrics
+from services.storage.tuning_tables import TuningRow
 from services.tuning import PAUSE, checkpoint_name
 
 # How long an event waits for others to be written with it, and a wish to be passed on.

@@ -29,9 +29,10 @@ from services.jobs.validate import PLAN, SETTINGS
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.files import add_file
-from services.storage.tables import JobState, TuningRow, TuningStatus
+from services.storage.tables import JobState
 from services.storage.tuned_models import put_tuned_model
 from services.storage.tuning import add_message, last_step, metrics_of
+from services.storage.tuning_tables import TuningRow, TuningStatus
 from services.tuning import PAUSE, folder_of, model_name, move
 from services.tuning_results import FILENAME, RESULTS, table_of
 

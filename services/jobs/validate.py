@@ -18,8 +18,9 @@ from services.jobs.job import TUNE, VALIDATE, Finished, Job, Stopped
 from services.jobs.tasks import Report, end, fail
 from services.storage.blobs import Blobs
 from services.storage.database import Database
-from services.storage.tables import JobState, TuningRow, TuningStatus
+from services.storage.tables import JobState
 from services.storage.tuning import add_message
+from services.storage.tuning_tables import TuningRow, TuningStatus
 from services.tuning import folder_of, move
 
 TICK_S = 0.2

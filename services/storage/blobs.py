@@ -14,7 +14,8 @@ from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from services.storage.database import Database
-from services.storage.tables import ENDED_TUNINGS, FileRow, TuningRow, UploadPartRow
+from services.storage.tables import FileRow, UploadPartRow
+from services.storage.tuning_tables import ENDED_TUNINGS, TuningRow
 
 PARTIAL = "partial"
 # Well below what SQLite takes as parameters of one statement.

@@ -41,7 +41,7 @@ class Base(DeclarativeBase):
     }
 
 
-def _owned() -> Mapped[str]:
+def owned() -> Mapped[str]:
     return mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
 
 
@@ -75,30 +75,7 @@ class JobState(StrEnum):
     CANCELLED = "cancelled"
 
 
-class TuningStatus(StrEnum):
-    """States of a fine-tuning job; `services.tuning` holds the transitions between them."""
-
-    VALIDATING_FILES = "validating_files"
-    QUEUED = "queued"
-    RUNNING = "running"
-    PAUSING = "pausing"
-    PAUSED = "paused"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-ENDED_TUNINGS = frozenset({TuningStatus.SUCCEEDED, TuningStatus.FAILED, TuningStatus.CANCELLED})
-
-
-class EventType(StrEnum):
-    """Kinds of fine-tuning events."""
-
-    MESSAGE = "message"
-    METRICS = "metrics"
-
-
-def _one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
+def one_of(column: str, states: type[StrEnum]) -> CheckConstraint:
     listed = ", ".join(f"'{state.value}'" for state in states)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")
 
@@ -116,7 +93,7 @@ class KeyRow(Base):
     __tablename__ = "api_keys"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     name: Mapped[str]
     prefix: Mapped[str]
     sha256: Mapped[str] = mapped_column(unique=True)
@@ -133,7 +110,7 @@ class FileRow(Base):
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(unique=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     filename: Mapped[str]
     purpose: Mapped[str] = mapped_column(index=True)
     size_bytes: Mapped[int]
@@ -148,7 +125,7 @@ class UploadRow(Base):
     __tablename__ = "uploads"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     filename: Mapped[str]
     purpose: Mapped[str]
     mime_type: Mapped[str]
@@ -164,7 +141,7 @@ class UploadPartRow(Base):
     __tablename__ = "upload_parts"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), index=True)
     sha256: Mapped[str] = mapped_column(index=True)
     size_bytes: Mapped[int]
@@ -179,7 +156,7 @@ class VectorStoreRow(Base):
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(unique=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     name: Mapped[str | None] = mapped_column(index=True)
     description: Mapped[str | None]
     metadata_: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)
@@ -210,12 +187,12 @@ class GenerationRow(Base):
             unique=True,
             sqlite_where=text("state IN ('building', 'ready')"),
         ),
-        _one_of("state", GenerationState),
+        one_of("state", GenerationState),
         {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"), index=True)
     state: Mapped[str]
     embedder: Mapped[str] = mapped_column(index=True)
@@ -233,7 +210,7 @@ class FileBatchRow(Base):
     __tablename__ = "file_batches"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"), index=True)
     cancelled: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[int]
@@ -250,12 +227,12 @@ class DocumentRow(Base):
     __table_args__ = (
         UniqueConstraint("store_id", "source"),
         Index("ix_documents_store_file", "store_id", "file_id"),
-        _one_of("status", FileStatus),
+        one_of("status", FileStatus),
         {"sqlite_autoincrement": True},
     )
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     store_id: Mapped[str] = mapped_column(ForeignKey("vector_stores.id", ondelete="CASCADE"))
     source: Mapped[str]
     file_id: Mapped[str] = mapped_column(ForeignKey("files.id", ondelete="CASCADE"), index=True)
@@ -278,7 +255,7 @@ class AttributeRow(Base):
 
     document_seq: Mapped[int] = mapped_column(ForeignKey("documents.seq", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     position: Mapped[int]
     text: Mapped[str | None]
     number: Mapped[float | None]
@@ -294,7 +271,7 @@ class DocumentTextRow(Base):
     __tablename__ = "document_texts"
 
     document_seq: Mapped[int] = mapped_column(ForeignKey("documents.seq", ondelete="CASCADE"), primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     media_type: Mapped[str]
     title: Mapped[str | None]
     text: Mapped[str]
@@ -387,13 +364,13 @@ class JobRow(Base):
             sqlite_where=text("state IN ('queued', 'running')"),
         ),
         Index("ix_jobs_state", "state", "seq"),
-        _one_of("state", JobState),
+        one_of("state", JobState),
         {"sqlite_autoincrement": True},
     )
 
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
     id: Mapped[str] = mapped_column(unique=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     kind: Mapped[str]
     subject: Mapped[str]
     state: Mapped[str] = mapped_column(default=JobState.QUEUED)
@@ -407,113 +384,13 @@ class JobRow(Base):
     finished_at: Mapped[int | None]
 
 
-class TuningRow(Base):
-    """A fine-tuning job. `tuning` is what was asked, `settings` what was settled, `request` what else came with it.
-
-    `status` is what users see; the queue's own row (`jobs`, kind `tune`, subject this `seq`) says who works on it.
-    `wanted` is `pause` while the trainer has yet to follow. `base` is where the weights to tune are. `request` holds
-    `metadata` and `integrations`, `root`, the short name of the root base, the base's `revision`, and the `device`.
-    """
-
-    __tablename__ = "fine_tuning_jobs"
-    __table_args__ = (_one_of("status", TuningStatus), {"sqlite_autoincrement": True})
-
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    project_id: Mapped[str] = _owned()
-    status: Mapped[str] = mapped_column(default=TuningStatus.VALIDATING_FILES)
-    wanted: Mapped[str | None]
-    model: Mapped[str]
-    base: Mapped[str]
-    parent_id: Mapped[str | None]
-    training_file_id: Mapped[str]
-    validation_file_id: Mapped[str | None]
-    training_sha256: Mapped[str]
-    validation_sha256: Mapped[str | None]
-    suffix: Mapped[str | None]
-    tuning: Mapped[dict[str, Any]]
-    settings: Mapped[dict[str, Any] | None]
-    request: Mapped[dict[str, Any]]
-    plan: Mapped[dict[str, Any] | None]
-    parity: Mapped[dict[str, Any] | None]
-    error_code: Mapped[str | None]
-    error_message: Mapped[str | None]
-    error_param: Mapped[str | None]
-    trained_tokens: Mapped[int | None]
-    estimated_finish: Mapped[int | None]
-    fine_tuned_model: Mapped[str | None]
-    result_file_id: Mapped[str | None]
-    created_at: Mapped[int]
-    started_at: Mapped[int | None]
-    finished_at: Mapped[int | None]
-
-
-class TuningEventRow(Base):
-    """An event of a fine-tuning job. A step has one event of metrics: one that is run again replaces it."""
-
-    __tablename__ = "fine_tuning_events"
-    __table_args__ = (
-        UniqueConstraint("job_seq", "step"),
-        _one_of("type", EventType),
-        {"sqlite_autoincrement": True},
-    )
-
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    project_id: Mapped[str] = _owned()
-    job_seq: Mapped[int] = mapped_column(ForeignKey("fine_tuning_jobs.seq", ondelete="CASCADE"), index=True)
-    type: Mapped[str]
-    level: Mapped[str]
-    message: Mapped[str]
-    step: Mapped[int | None]
-    data: Mapped[dict[str, Any] | None]
-    created_at: Mapped[int]
-
-
-class TuningCheckpointRow(Base):
-    """A checkpoint of a fine-tuning job; `model_id` is the name in `tuned_models`."""
-
-    __tablename__ = "fine_tuning_checkpoints"
-    __table_args__ = (UniqueConstraint("job_seq", "step"), {"sqlite_autoincrement": True})
-
-    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
-    id: Mapped[str] = mapped_column(unique=True)
-    project_id: Mapped[str] = _owned()
-    job_seq: Mapped[int] = mapped_column(ForeignKey("fine_tuning_jobs.seq", ondelete="CASCADE"), index=True)
-    step: Mapped[int]
-    model_id: Mapped[str]
-    metrics: Mapped[dict[str, Any]]
-    created_at: Mapped[int]
-
-
-class TunedModelRow(Base):
-    """A tuned model or a checkpoint of one, served from `folder`, which holds its manifest.
-
-    `parent` is the model that was named for tuning, `kind` the manifest's. `over` is the model whose weights it is
-    served over, None for those it was trained over; one that is `forced` is served though its passport does not fit.
-    """
-
-    __tablename__ = "tuned_models"
-
-    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
-    id: Mapped[str] = mapped_column(primary_key=True)
-    job_id: Mapped[str | None] = mapped_column(index=True)
-    kind: Mapped[str]
-    parent: Mapped[str]
-    folder: Mapped[str]
-    manifest: Mapped[dict[str, Any]]
-    over: Mapped[str | None]
-    forced: Mapped[bool] = mapped_column(server_default=false())
-    created_at: Mapped[int]
-
-
 class ResponseRow(Base):
     """A stored response: `input` its input items, `body` the response as sent."""
 
     __tablename__ = "responses"
 
     id: Mapped[str] = mapped_column(primary_key=True)
-    project_id: Mapped[str] = _owned()
+    project_id: Mapped[str] = owned()
     previous_id: Mapped[str | None]
     input: Mapped[list[Any]]
     body: Mapped[dict[str, Any]]

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from finetune.adapter import Manifest
-from services.storage.tables import TunedModelRow
+from services.storage.tuning_tables import TunedModelRow
 
 
 def put_tuned_model(

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from finetune.events import Level, Metrics
 from services.ids import FINE_TUNING_CHECKPOINT, FINE_TUNING_EVENT, new_id
 from services.storage.paging import Page, PageRequest, read_page
-from services.storage.tables import EventType, TuningCheckpointRow, TuningEventRow, TuningRow
+from services.storage.tuning_tables import EventType, TuningCheckpointRow, TuningEventRow, TuningRow
 
 Metadata: TypeAlias = Mapping[str, str] | None
 

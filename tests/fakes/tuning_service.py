@@ -9,8 +9,9 @@ from sqlalchemy import select
 from finetune.errors import TrainerKilled
 from finetune.job import TuningJob
 from services.storage.paging import PageRequest
-from services.storage.tables import DEFAULT_PROJECT, TunedModelRow, TuningRow
+from services.storage.tables import DEFAULT_PROJECT
 from services.storage.tuning import events_after, find_job, list_checkpoints, metrics_of
+from services.storage.tuning_tables import TunedModelRow, TuningRow
 from services.wiring import Services
 from tests.fakes.trainer import FakeTrainer
 

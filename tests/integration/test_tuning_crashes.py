@@ -6,7 +6,8 @@ from sqlalchemy import delete, update
 from finetune.errors import TrainingFailed
 from finetune.events import Stop
 from services.errors import BadRequest
-from services.storage.tables import JobRow, TuningEventRow
+from services.storage.tables import JobRow
+from services.storage.tuning_tables import TuningEventRow
 from services.wiring import Services
 from tests.fakes.trainer import FakeTrainer, create_job, use_fakes
 from tests.fakes.tuning_service import (

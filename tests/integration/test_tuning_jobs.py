@@ -16,7 +16,8 @@ from services.jobs import queue
 from services.jobs.tune import Tuned
 from services.jobs.worker import Worker
 from services.storage.files import delete_file, find_file, let_go
-from services.storage.tables import DEFAULT_PROJECT, TunedModelRow
+from services.storage.tables import DEFAULT_PROJECT
+from services.storage.tuning_tables import TunedModelRow
 from services.wiring import Services
 from tests.fakes.trainer import FakePreparation, FakeTrainer, create_job, put_training_file, use_fakes
 from tests.fakes.tuning_service import at_step, checkpoints, job, messages, models, run, steps, wait_until, working

@@ -12,7 +12,7 @@ from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from openai.types.fine_tuning.jobs.fine_tuning_job_checkpoint import Metrics
 
 from services.api.fine_tuning.requests import EXTRAS
-from services.storage.tables import TuningCheckpointRow, TuningEventRow, TuningRow, TuningStatus
+from services.storage.tuning_tables import TuningCheckpointRow, TuningEventRow, TuningRow, TuningStatus
 
 HYPERPARAMETERS = ("n_epochs", "batch_size", "learning_rate_multiplier")
 WITH_BETA = ("dpo", "kto")

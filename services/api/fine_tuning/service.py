@@ -10,8 +10,8 @@ from services.api.fine_tuning.schemas import FineTuningJob, job_object
 from services.api.idempotency import Creating
 from services.errors import BadRequest, NotFound
 from services.storage.database import Database
-from services.storage.tables import TuningRow
 from services.storage.tuning import Metadata, find_job
+from services.storage.tuning_tables import TuningRow
 from services.tuning import TuningJobs
 
 NO_METADATA = "null"

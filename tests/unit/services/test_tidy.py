@@ -9,7 +9,8 @@ from services.jobs import queue
 from services.storage.blobs import Blobs
 from services.storage.database import Database
 from services.storage.files import delete_file
-from services.storage.tables import DEFAULT_PROJECT, FileRow, JobRow, JobState, TuningRow
+from services.storage.tables import DEFAULT_PROJECT, FileRow, JobRow, JobState
+from services.storage.tuning_tables import TuningRow
 from services.tidy import tidy
 from services.wiring import Services
 from tests.fakes.stored import add_store, live_of, put_file

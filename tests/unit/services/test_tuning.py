@@ -6,8 +6,9 @@ from sqlalchemy.orm import Session
 
 from services.errors import BadRequest
 from services.jobs import queue
-from services.storage.tables import DEFAULT_PROJECT, ENDED_TUNINGS, JobRow, TuningRow, TuningStatus
+from services.storage.tables import DEFAULT_PROJECT, JobRow
 from services.storage.tuning import events_after
+from services.storage.tuning_tables import ENDED_TUNINGS, TuningRow, TuningStatus
 from services.tuning import TRANSITIONS, checkpoint_name, model_name, move
 from services.wiring import Services
 from tests.fakes.trainer import create_job

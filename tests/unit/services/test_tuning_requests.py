@@ -7,9 +7,10 @@ import pytest
 
 from finetune.config import Lora, Tuning
 from services.errors import BadRequest
-from services.storage.tables import DEFAULT_PROJECT, TuningRow
+from services.storage.tables import DEFAULT_PROJECT
 from services.storage.tuned_models import put_tuned_model
 from services.storage.tuning import find_job
+from services.storage.tuning_tables import TuningRow
 from services.wiring import Services
 from tests.fakes.trainer import create_job, put_training_file
 from tests.fakes.tuned import MANIFEST

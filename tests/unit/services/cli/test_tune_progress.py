@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from services.cli.tune_progress import Display, duration
-from services.storage.tables import EventType, TuningEventRow, TuningRow
+from services.storage.tuning_tables import EventType, TuningEventRow, TuningRow
 
 
 def event(seq: int, message: str, **data: Any) -> TuningEventRow:

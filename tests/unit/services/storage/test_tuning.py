@@ -5,7 +5,7 @@ from sqlalchemy.orm import Session
 
 from finetune.events import Metrics
 from services.storage.paging import PageRequest
-from services.storage.tables import DEFAULT_PROJECT, TuningRow
+from services.storage.tables import DEFAULT_PROJECT
 from services.storage.tuning import (
     add_message,
     events_after,
@@ -17,6 +17,7 @@ from services.storage.tuning import (
     record_checkpoint,
     record_metrics,
 )
+from services.storage.tuning_tables import TuningRow
 from services.wiring import Services
 from tests.fakes.trainer import create_job
 

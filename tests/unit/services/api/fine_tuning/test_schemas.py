@@ -5,7 +5,7 @@ from typing import Any
 from finetune.config import Tuning, settle
 from services.api.fine_tuning.schemas import FineTuningJob, checkpoint_object, event_object, job_object
 from services.jobs.validate import SETTINGS
-from services.storage.tables import TuningCheckpointRow, TuningEventRow, TuningRow
+from services.storage.tuning_tables import TuningCheckpointRow, TuningEventRow, TuningRow
 
 
 def row(tuning: Tuning, **fields: Any) -> TuningRow:
