@@ -9,16 +9,17 @@ each Ingested is whole, for the caller to put away in one transaction.
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from rag.chunk import AUTO, ChunkingStrategy, chunk
-from rag.embed_ahead import AheadEmbedder, Checkpoint
+from rag.embed_ahead import AheadEmbedder, Checkpoint, Group
 from rag.errors import InvalidFile, RagError
 from rag.ports import Embedder, VectorCache, VectorKey, Vectors
 from rag.types import Chunk, Document
 
+# The first group is small, that the embedder need not wait for it, and each next one twice as large.
+FIRST_GROUP_TOKENS = 2_048
 GROUP_TOKENS = 16_384
 
 Parse: TypeAlias = Callable[[bytes, str], Document]
@@ -142,7 +143,7 @@ class _Begun(Generic[Ref]):
     """A group that is being embedded."""
 
     items: Sequence[_Prepared[Ref] | Rejected[Ref]]
-    vectors: Future[Mapping[VectorKey, Vectors]]
+    vectors: Group
 
     def outcomes(self) -> list[Outcome[Ref]]:
         vectors = self.vectors.result()
@@ -178,12 +179,12 @@ def _groups(
     items: Iterable[_Prepared[Ref] | Rejected[Ref]],
 ) -> Iterator[list[_Prepared[Ref] | Rejected[Ref]]]:
     group: list[_Prepared[Ref] | Rejected[Ref]] = []
-    tokens = 0
+    tokens, wanted = 0, FIRST_GROUP_TOKENS
     for item in items:
         group.append(item)
         tokens += item.tokens if isinstance(item, _Prepared) else 0
-        if tokens >= GROUP_TOKENS:
+        if tokens >= min(wanted, GROUP_TOKENS):
             yield group
-            group, tokens = [], 0
+            group, tokens, wanted = [], 0, 2 * wanted
     if group:
         yield group

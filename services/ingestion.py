@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import islice
@@ -34,6 +35,8 @@ from services.storage.vector_stores import note_activity
 
 # Files of a folder that are recorded in one transaction.
 GROUP_FILES = 64
+# So many at a time are kept: most of that is waiting until the disk has them.
+KEPT_AT_ONCE = 8
 READ_BYTES = 1024 * 1024
 # In place of the sha256 of a file that was refused before its bytes were kept.
 NOT_KEPT = ""
@@ -132,7 +135,9 @@ class Ingestion:
         remaining = iter(files)
         while group := list(islice(remaining, GROUP_FILES)):
             hashes = self._current_hashes(store_id, group)
-            kept = [self._keep(file, hashes.get(printable(file.path))) for file in group]
+            known = [hashes.get(printable(file.path)) for file in group]
+            with ThreadPoolExecutor(KEPT_AT_ONCE, thread_name_prefix="keep") as threads:
+                kept = list(threads.map(self._keep, group, known))
             unnamed: set[str] = set()
             with self._database.write() as session:
                 added = [self._add_path(session, project_id, store_id, one, chunking, owner, unnamed) for one in kept]

@@ -61,7 +61,7 @@ def ingest(
     session: Session, paths: tuple[Path, ...], store: str, prune: bool, watch: bool, strict: bool, as_json: bool
 ) -> None:
     """Read files and folders into a vector store."""
-    with session.services() as services:
+    with session.services(embedding=True) as services:
         show = _print if as_json else _show
         if watch:
             _follow(services, paths, store, lambda summary: show(summary, store))

@@ -39,7 +39,7 @@ class Session:
     def services(self, *, embedding: bool = False) -> Iterator["Services"]:
         """Open the services for a verb that does its work and ends: only what is wrong is logged.
 
-        A verb that is sure to embed says so, and the embedder loads while the rest is imported.
+        A verb that is likely to embed says so, and the embedder loads while the rest is imported.
         """
         from services.embedding import begin_loading
         from services.telemetry import configure_logging

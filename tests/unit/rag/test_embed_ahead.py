@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from rag.embed_ahead import WINDOWS_AT_ONCE, AheadEmbedder
+from rag.embed_ahead import AT_ONCE, WINDOWS_AT_ONCE, AheadEmbedder
 from rag.ingest import Source, ingest
 from rag.types import Document
 from tests.fakes.embedder import WordEmbedder
@@ -25,6 +25,18 @@ class _HeldEmbedder(WordEmbedder):
     def embed_spans(self, texts, spans):
         self.begun.set()
         assert self.let_go.wait(WAIT_S)
+        return super().embed_spans(texts, spans)
+
+
+class _MeetingEmbedder(WordEmbedder):
+    """Computes nothing before it is asked twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = threading.Barrier(2, timeout=WAIT_S)
+
+    def embed_spans(self, texts, spans):
+        self.both.wait()
         return super().embed_spans(texts, spans)
 
 
@@ -62,19 +74,28 @@ def test_what_a_checkpoint_raises_is_the_result_of_its_group_alone(embedder):
     ahead.close()
 
 
-def test_closing_gives_up_a_large_group_between_its_windows():
+def test_closing_gives_up_what_is_not_begun_of_a_large_group():
     embedder = _HeldEmbedder()
     ahead = ahead_of(embedder)
-    ahead.start({str(number).encode(): f"w{number}" for number in range(4 * WINDOWS_AT_ONCE)})
+    group = ahead.start({str(number).encode(): f"w{number}" for number in range(4 * WINDOWS_AT_ONCE)})
     assert embedder.begun.wait(WAIT_S)
     closing = threading.Thread(target=ahead.close)
     closing.start()
-    while not ahead._closed.is_set():
-        pass
+    while not any(part.cancelled() for part in group.parts.values()):
+        assert closing.is_alive()
     embedder.let_go.set()
     closing.join(WAIT_S)
     assert not closing.is_alive()
-    assert len(embedder.seen) == WINDOWS_AT_ONCE
+    assert len(embedder.seen) <= AT_ONCE * WINDOWS_AT_ONCE
+
+
+def test_the_next_windows_are_begun_while_some_are_computed():
+    embedder = _MeetingEmbedder()
+    ahead = ahead_of(embedder)
+    # Neither would be done, had it to wait for the other.
+    group = ahead.start({str(number).encode(): f"w{number}" for number in range(2 * WINDOWS_AT_ONCE)})
+    assert len(group.result()) == 2 * WINDOWS_AT_ONCE
+    ahead.close()
 
 
 def test_the_next_file_is_read_while_the_one_before_it_is_embedded(monkeypatch):
