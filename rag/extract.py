@@ -6,6 +6,7 @@ has what they were fitted on and the curve that the threshold was read from.
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from rag.calibration import ALL_MINILM_L6_V2, Calibration
 from rag.cite import Quote
+from rag.cues import kind_asked, new_words
 from rag.evidence import ABSTENTION, SELECTION, Evidence, Sentence
 from rag.ports import Embedder
 from rag.sentences import sentences
@@ -24,8 +26,18 @@ PASSAGES = 6
 SENTENCES = 24
 """So many are embedded, about 800 word pieces; of more, those that share most words with the question."""
 
-SECOND_QUOTE = 0.6
-"""A second sentence is quoted when it is at least this likely, beside the first, to be the one that answers."""
+SECOND_QUOTE = {True: 0.6, False: 0.2}
+"""A second sentence is quoted when it is at least this likely, beside the first, to be the one that answers.
+
+By whether one fact is asked for, a number, a date or a name: other questions are rarely answered in a sentence.
+"""
+
+SECOND_NEWS = 0.2
+"""At least this share of its words must not stand in the first: documents say things twice."""
+
+_LINK_TARGET = re.compile(r"(?<=\])\([^()\s]*\)")
+_ASKS = re.compile(r"[?？؟][\s\"'”’»)\]*_`]*$")
+_OPEN_QUESTION = re.compile(r"\W*(?:what|which|who|whom|whose|when|where|why|how)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +72,7 @@ def extract(
     first = int(scores.argmax())
     probability = _probability(gathered.evidence.abstention_features(first), calibration)
     return Extract(
-        quotes=(gathered.quotes[first], *_second(gathered.quotes, scores, first)),
+        quotes=(gathered.quotes[first], *_second(question, gathered.quotes, scores, first)),
         probability=probability,
         answered=probability >= calibration.threshold,
     )
@@ -68,7 +80,8 @@ def extract(
 
 def gather(question: str, hits: Sequence[Hit], embedder: Embedder) -> Gathered | None:
     """Read and embed what may answer; None where the hits hold no sentence."""
-    found = [pair for number, hit in enumerate(hits[:PASSAGES], start=1) for pair in _of_passage(number, hit)]
+    every = (pair for number, hit in enumerate(hits[:PASSAGES], start=1) for pair in _of_passage(number, hit))
+    found = [(quote, sentence) for quote, sentence in every if _may_answer(question, quote.text, sentence)]
     if not found:
         return None
     if len(found) > SENTENCES:
@@ -84,7 +97,8 @@ def _of_passage(number: int, hit: Hit) -> Iterator[tuple[Quote, Sentence]]:
     around = read(passage.text).stems | headings
     before: frozenset[str] = frozenset()
     for span in sentences(passage.text):
-        reading = read(passage.text[span.start : span.end])
+        # Where a link leads is no word of the sentence.
+        reading = read(_LINK_TARGET.sub("", passage.text[span.start : span.end]))
         near = reading.stems | before | headings
         yield (
             Quote(hit=hit, span=span),
@@ -93,19 +107,34 @@ def _of_passage(number: int, hit: Hit) -> Iterator[tuple[Quote, Sentence]]:
         before = reading.stems
 
 
+def _may_answer(question: str, text: str, sentence: Sentence) -> bool:
+    """Leave out what only asks, and where more than a yes or no is asked for, what says only the question's words."""
+    if _ASKS.search(text):
+        return False
+    return bool(new_words(read(question), sentence.reading)) or not _OPEN_QUESTION.match(question)
+
+
 def _most_alike(about: frozenset[str], found: list[tuple[Quote, Sentence]]) -> list[tuple[Quote, Sentence]]:
     """Give the SENTENCES that share most words with the question, in the order they had."""
     by_words = sorted(range(len(found)), key=lambda i: (-len(about & found[i][1].reading.stems), i))
     return [found[i] for i in sorted(by_words[:SENTENCES])]
 
 
-def _second(quotes: Sequence[Quote], scores: NDArray[np.float64], first: int) -> list[Quote]:
-    """Give the runner-up where it is nearly as likely; overlapping chunks may hold the same sentence twice."""
-    others = [i for i, quote in enumerate(quotes) if quote.text != quotes[first].text]
+def _second(question: str, quotes: Sequence[Quote], scores: NDArray[np.float64], first: int) -> list[Quote]:
+    """Give the runner-up where it is nearly as likely, and says something more."""
+    said = read(quotes[first].text).stems
+    others = [i for i, quote in enumerate(quotes) if _news(quote.text, said) >= SECOND_NEWS]
     if not others:
         return []
     second = max(others, key=lambda i: scores[i])
-    return [quotes[second]] if scores[second] - scores[first] >= math.log(SECOND_QUOTE) else []
+    likely = SECOND_QUOTE[kind_asked(question) is not None]
+    return [quotes[second]] if scores[second] - scores[first] >= math.log(likely) else []
+
+
+def _news(text: str, said: frozenset[str]) -> float:
+    """Give the share of a text's words that were not said."""
+    about = read(text).content
+    return len(about - said) / max(1, len(about))
 
 
 def _probability(features: NDArray[np.float64], calibration: Calibration) -> float:

@@ -78,6 +78,35 @@ def test_a_sentence_that_two_chunks_share_is_quoted_once() -> None:
     assert [quote.text for quote in found.quotes] == ["Unused days of leave expire in March."]
 
 
+def test_a_sentence_that_says_the_same_in_other_dress_is_quoted_once() -> None:
+    found = asked("Unused days of leave expire in which month?", [hit(1, LEAVE), hit(2, f"* **Note** {LEAVE}")])
+    assert len(found.quotes) == 1
+
+
+def test_a_question_in_the_documents_is_no_answer() -> None:
+    faq = hit(1, "When do unused days of leave expire? In March, as all unused days do.")
+    assert [quote.text for quote in asked("When do unused days of leave expire?", [faq]).quotes] == [
+        "In March, as all unused days do."
+    ]
+
+
+def test_a_link_that_only_names_what_is_asked_about_is_no_answer() -> None:
+    hits = [hit(1, "- [Days of leave](ch04-leave.md)"), hit(2, LEAVE)]
+    assert asked("What are days of leave?", hits).quotes[0].hit is hits[1]
+
+
+def test_a_sentence_in_the_question_s_own_words_answers_yes() -> None:
+    found = asked("Do unused days of leave expire in March?")
+    assert found.quotes[0].text == "Unused days of leave expire in March."
+
+
+def test_what_does_not_ask_for_one_fact_is_answered_by_two_sentences_sooner() -> None:
+    # The second sentence is a third as likely as the first.
+    bridge = hit(1, "The old bridge carries Trams. Old Wagons carry Horses over the bridge.")
+    assert len(asked("Who does the bridge carry?", [bridge]).quotes) == 1
+    assert len(asked("What does the bridge carry?", [bridge]).quotes) == 2
+
+
 def test_headings_count_as_words_of_their_sentences() -> None:
     text = "Run this command first. It needs Python."
     plain, titled = hit(1, text), hit(2, text, title="Installing the server")
