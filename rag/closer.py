@@ -48,7 +48,7 @@ def evened(fused: Sequence[float], chunks: Sequence[ChunkVectors], reading: floa
     scores = np.asarray(fused, dtype=np.float64)
     if len(scores) < 2:
         return scores
-    weights = reading * _weights(np.stack([chunk.windows.mean(axis=0) for chunk in chunks]))
+    weights = reading * _weights(np.stack([chunk.middle for chunk in chunks]))
     evened: Scores = (scores + weights @ scores) / (1 + weights.sum(axis=1))
     return evened
 

@@ -16,7 +16,7 @@ def diverse(scores: Sequence[float], chunks: Sequence[ChunkVectors], diversity: 
     """Give the positions of the `count` chosen, first to last; of equals the first. `diversity` is in 0..1."""
     if not chunks:
         return []
-    middles = np.stack([chunk.windows.mean(axis=0) for chunk in chunks])
+    middles = np.stack([chunk.middle for chunk in chunks])
     middles /= np.maximum(np.linalg.norm(middles, axis=1, keepdims=True), 1e-12)
     worth = (1 - diversity) * np.asarray(scores, dtype=np.float64)
     nearest = np.zeros(len(chunks))

@@ -91,6 +91,12 @@ class ChunkVectors:
     windows: Vectors
     sentences: Vectors
 
+    @property
+    def middle(self) -> Vectors:
+        """The mean of the windows, `float32 [d]`."""
+        middle: Vectors = self.windows[0] if len(self.windows) == 1 else self.windows.mean(axis=0)
+        return middle
+
 
 class ChunkSource(Protocol):
     """The one truth that a store's indexes are derived from. Chunks never change, only come and go."""

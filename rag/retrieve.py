@@ -1,8 +1,7 @@
 """From a question to hits: both indexes searched, scores fused, the best looked at closer, their passages fetched."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from heapq import nsmallest
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -118,7 +117,8 @@ def _candidates(
     depth = max(CANDIDATES, 2 * options.max_results)
     words = index.search_text(query.text if options.weights.text else "", depth, within)
     if query.vector is None:
-        return _ranked(fuse({}, words, options.weights), {}, {}, words)
+        fused = fuse({}, words, options.weights)
+        return _ranked(fused, fused, {}, {}, words)
     cosines = index.search_vectors(query.vector, depth, within)
     # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
     unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
@@ -136,18 +136,27 @@ def _looked_at_closer(
 ) -> list[_Candidate]:
     """Rank the best anew, by their sentences and then by their neighbours; the others are no candidates any more."""
     weights = options.weights.as_read(reading)
-    fused = fuse(cosines, words, weights)
-    first = nsmallest(max(CLOSER, 2 * options.max_results), fused, key=lambda one: (-fused[one], one))
-    vectors = source.vectors(first)
+    vectors = source.vectors(_best(fuse(cosines, words, weights), max(CLOSER, 2 * options.max_results)))
     sentences = sentence_cosines(vector, vectors)
     near = meanings({one: cosines[one] for one in vectors if one in cosines}, sentences)
     found = TextScores({one: words.scores[one] for one in vectors if one in words.scores}, words.ceiling)
-    ranked = _ranked(fuse(near, found, weights), cosines, sentences, words)
+    fused = fuse(near, found, weights)
+    ranked = _best(fused, len(fused))
     best, others = ranked[:NEIGHBOURHOOD], ranked[NEIGHBOURHOOD:]
-    scores = evened([one.fused for one in best], [vectors[one.chunk_id] for one in best], reading)
-    moved = _in_order(replace(one, score=float(score)) for one, score in zip(best, scores, strict=True))
+    moved = evened([fused[one] for one in best], [vectors[one] for one in best], reading)
+    scores: dict[ChunkId, float] = dict(zip(best, moved.tolist(), strict=True))
     # Who has no neighbours to be held against does not pass those who have.
-    return moved + [replace(one, score=min(one.score, moved[-1].score)) for one in others]
+    least = min(scores.values(), default=0.0)
+    scores |= {one: min(fused[one], least) for one in others}
+    return _ranked(scores, fused, cosines, sentences, words)
+
+
+def _best(scores: Mapping[ChunkId, float], count: int) -> list[ChunkId]:
+    """Give those of the highest scores, best first; of equals the lowest id."""
+    ids = np.fromiter(scores, dtype=np.int64, count=len(scores))
+    values = np.fromiter(scores.values(), dtype=np.float64, count=len(scores))
+    best: list[ChunkId] = ids[np.lexsort((ids, -values))[:count]].tolist()
+    return best
 
 
 def _diverse(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOptions) -> list[_Candidate]:
@@ -161,6 +170,7 @@ def _diverse(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchO
 
 
 def _ranked(
+    scores: Mapping[ChunkId, float],
     fused: Mapping[ChunkId, float],
     cosines: Mapping[ChunkId, float],
     sentences: Mapping[ChunkId, float],
@@ -170,12 +180,12 @@ def _ranked(
         _Candidate(
             chunk_id=one,
             score=score,
-            fused=score,
+            fused=fused[one],
             cosine=cosines.get(one),
             sentence_cosine=sentences.get(one),
             bm25=words.scores.get(one),
         )
-        for one, score in fused.items()
+        for one, score in scores.items()
     )
 
 

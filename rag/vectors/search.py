@@ -5,7 +5,6 @@ Nothing here changes anything, so any number of threads may search at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,5 +89,8 @@ def _best_windows(ids: Sequence[ChunkId], cosines: Sequence[float], limit: int) 
     """Keep each chunk's first window, which is its best, of the first `limit` chunks."""
     found: dict[ChunkId, float] = {}
     for chunk_id, cosine in zip(ids, cosines, strict=True):
-        found.setdefault(chunk_id, cosine)
-    return dict(islice(found.items(), limit))
+        if chunk_id not in found:
+            if len(found) == limit:
+                break
+            found[chunk_id] = cosine
+    return found

@@ -1,12 +1,12 @@
 """A generation's chunks as its indexes read them. Plain SQL: a start reads every chunk that is new."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from rag.ports import ChunkVectors, Filter, IndexRow
 from rag.types import AttributeValue, ChunkId, Passage
@@ -28,6 +28,11 @@ ROWS_PAGE = 500
 _GENERATION = select(GenerationRow.revision).where(
     GenerationRow.id == bindparam("generation_id"), GenerationRow.state != GenerationState.REMOVED
 )
+_STILL_THERE = (
+    select(GenerationRow.id)
+    .where(GenerationRow.id == bindparam("generation_id"), GenerationRow.state != GenerationState.REMOVED)
+    .exists()
+)
 _CHUNK_IDS = select(ChunkRow.id).where(ChunkRow.generation_id == bindparam("generation_id")).order_by(ChunkRow.id)
 _WITH_DOCUMENTS = (
     select(ChunkRow.id, DocumentRow.filename, DocumentTextRow.title, ChunkRow.heading_path, ChunkRow.text)
@@ -38,13 +43,14 @@ _WITH_DOCUMENTS = (
 )
 _PASSAGES = _WITH_DOCUMENTS.add_columns(
     DocumentRow.file_id, ChunkRow.document_seq, ChunkRow.start, ChunkRow.end, ChunkRow.page
-)
+).where(_STILL_THERE)
 _VECTORS = (
     select(WindowRow.chunk_id, VectorRow.vector, VectorRow.sentences)
     .join(VectorRow, (VectorRow.project_id == WindowRow.project_id) & (VectorRow.key == WindowRow.vector_key))
     .where(WindowRow.chunk_id.in_(bindparam("ids", expanding=True)))
     .order_by(WindowRow.chunk_id, WindowRow.ordinal)
 )
+_CANDIDATES = _VECTORS.where(_STILL_THERE)
 
 
 class GenerationGone(Exception):
@@ -82,26 +88,27 @@ class SqlChunkSource:
 
     def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
         with self._database.connect() as connection:
-            rows = connection.execute(_PASSAGES, self._named(chunk_ids)).all()
-            self._revision(connection)
+            rows = self._unless_gone(connection, _PASSAGES, chunk_ids)
             attributes = read_attributes(connection, {row.document_seq for row in rows})
         return {ChunkId(row.id): _passage(row, attributes.get(row.document_seq, {})) for row in rows}
 
     def vectors(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, ChunkVectors]:
         with self._database.connect() as connection:
-            windows = connection.execute(_VECTORS, {"ids": list(chunk_ids)}).all()
-            self._revision(connection)
-        by_chunk = groupby(windows, key=lambda row: row.chunk_id)
+            rows = self._unless_gone(connection, _CANDIDATES, chunk_ids)
+        if not rows:
+            return {}
+        # All together, since every search asks for fifty: one by one they took a quarter of its time.
+        windows = decode_vector(b"".join(row.vector for row in rows)).reshape(len(rows), -1)
+        stored = [(row.sentences or b"") if self._sentences else b"" for row in rows]
+        sentences = decode_sentences(b"".join(stored), windows.shape[1])
+        ends = list(accumulate((len(one) // windows.shape[1] for one in stored), initial=0))
+        begin = [place for place, row in enumerate(rows) if not place or row.chunk_id != rows[place - 1].chunk_id]
         return {
-            ChunkId(chunk_id): self._vectors_of([(row.vector, row.sentences) for row in rows])
-            for chunk_id, rows in by_chunk
+            ChunkId(rows[first].chunk_id): ChunkVectors(
+                windows=windows[first:last], sentences=sentences[ends[first] : ends[last]]
+            )
+            for first, last in pairwise([*begin, len(rows)])
         }
-
-    def _vectors_of(self, windows: Sequence[tuple[bytes, bytes | None]]) -> ChunkVectors:
-        own = np.stack([decode_vector(vector) for vector, _ in windows])
-        stored = [sentences if self._sentences else None for _, sentences in windows]
-        sentences = np.concatenate([decode_sentences(one, own.shape[1]) for one in stored])
-        return ChunkVectors(windows=own, sentences=sentences)
 
     def matching(self, filters: Filter) -> NDArray[np.int64]:
         documents = matching_documents(self._store_id, filters, self._database.engine.dialect.name)
@@ -109,6 +116,15 @@ class SqlChunkSource:
         statement = select(ChunkRow.id).where(mine, ChunkRow.document_seq.in_(documents))
         with self._database.connect() as connection:
             return np.array(connection.execute(statement.order_by(ChunkRow.id)).scalars().all(), dtype=np.int64)
+
+    def _unless_gone(
+        self, connection: Connection, statement: Select[*tuple[Any, ...]], ids: Sequence[ChunkId]
+    ) -> Sequence[Row[Any]]:
+        """Read rows of chunks by a statement that gives none where the generation is gone."""
+        rows = connection.execute(statement, self._named(ids)).all()
+        if not rows:
+            self._revision(connection)
+        return rows
 
     def _revision(self, connection: Connection) -> int:
         revision = connection.execute(_GENERATION, {"generation_id": self._generation_id}).scalar()
