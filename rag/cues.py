@@ -27,6 +27,15 @@ _NUMBER_WORDS = listed(
     "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand million"
     " billion half third quarter twice first second once double percent"
 )
+_DEFINITION = re.compile(
+    r"\s*(?:what(?:['’]s| is| are| was| were)|define|describe|explain)\s+(?:(?:an?|the)\s+)?"
+    r"(?P<term>[^?]{2,60}?)[\s?]*$",
+    re.IGNORECASE,
+)
+_DEFINES = (
+    r"(?:(?:an?|the|in \w+) )?{term}s? "
+    r"(?:(?:is|are|was|were) (?:an?|the|one|any|when|how)|means?|refers? to|stands? for)\b"
+)
 _NEGATIONS = listed("not no never none neither nor without cannot except unable fail failed")
 _PAIRS = (
     "more/less more/fewer most/least most/fewest increase/decrease increase/decline increase/reduce rise/fall"
@@ -68,6 +77,21 @@ def _is_of_kind(kind: str, word: Word) -> bool:
     if kind == "date":
         return lowered in _DATE_WORDS or _DATE.search(word.text) is not None
     return word.text[0].isupper()
+
+
+def term_asked(question: str) -> str | None:
+    """Give what a question asks the meaning of ("What is a slice?"), in lower case; None where it does not."""
+    asked = _DEFINITION.match(question)
+    return None if asked is None else _plain(asked["term"]) or None
+
+
+def defines(term: str, text: str) -> bool:
+    """Whether a sentence begins by saying what the term is."""
+    return re.match(_DEFINES.format(term=re.escape(term)), _plain(text)) is not None
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.findall(r"[^\W_]+", text.lower()))
 
 
 def contradicts(question: Reading, sentence: Reading) -> bool:

@@ -95,6 +95,11 @@ def test_a_link_that_only_names_what_is_asked_about_is_no_answer() -> None:
     assert asked("What are days of leave?", hits).quotes[0].hit is hits[1]
 
 
+def test_the_sentence_that_defines_a_term_comes_before_one_that_only_has_it() -> None:
+    text = "As a first example of leave, look at days of leave. _Leave_ is the time that nobody works."
+    assert asked("What is leave?", [hit(1, text)]).quotes[0].text == "_Leave_ is the time that nobody works."
+
+
 def test_a_sentence_in_the_question_s_own_words_answers_yes() -> None:
     found = asked("Do unused days of leave expire in March?")
     assert found.quotes[0].text == "Unused days of leave expire in March."
