@@ -26,10 +26,11 @@ PASSAGES = 6
 SENTENCES = 24
 """So many are embedded, about 800 word pieces; of more, those that share most words with the question."""
 
-SECOND_QUOTE = {True: 0.6, False: 0.2}
+ONE_FACT, MORE = 0.6, 0.2
 """A second sentence is quoted when it is at least this likely, beside the first, to be the one that answers.
 
-By whether one fact is asked for, a number, a date or a name: other questions are rarely answered in a sentence.
+The first of the two where one fact is asked for, a number, a date, a name, or a term and the sentence defines it: other
+questions are rarely answered in a sentence.
 """
 
 SECOND_NEWS = 0.2
@@ -72,11 +73,13 @@ def extract(
     if gathered is None:
         return Extract(quotes=(), probability=0.0, answered=False)
     scores = gathered.evidence.selection_features() @ _weights(calibration.selection, SELECTION)
-    scores += DEFINITION * _defining(question, gathered.quotes)
+    defining = _defining(question, gathered.quotes)
+    scores += DEFINITION * defining
     first = int(scores.argmax())
+    second_likely = ONE_FACT if defining[first] or kind_asked(question) else MORE
     probability = _probability(gathered.evidence.abstention_features(first), calibration)
     return Extract(
-        quotes=(gathered.quotes[first], *_second(question, gathered.quotes, scores, first)),
+        quotes=(gathered.quotes[first], *_second(gathered.quotes, scores, first, second_likely)),
         probability=probability,
         answered=probability >= calibration.threshold,
     )
@@ -124,14 +127,13 @@ def _most_alike(about: frozenset[str], found: list[tuple[Quote, Sentence]]) -> l
     return [found[i] for i in sorted(by_words[:SENTENCES])]
 
 
-def _second(question: str, quotes: Sequence[Quote], scores: NDArray[np.float64], first: int) -> list[Quote]:
+def _second(quotes: Sequence[Quote], scores: NDArray[np.float64], first: int, likely: float) -> list[Quote]:
     """Give the runner-up where it is nearly as likely, and says something more."""
     said = read(quotes[first].text).stems
     others = [i for i, quote in enumerate(quotes) if _news(quote.text, said) >= SECOND_NEWS]
     if not others:
         return []
     second = max(others, key=lambda i: scores[i])
-    likely = SECOND_QUOTE[kind_asked(question) is not None]
     return [quotes[second]] if scores[second] - scores[first] >= math.log(likely) else []
 
 
