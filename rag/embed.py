@@ -4,31 +4,22 @@ The first opening of a model exports its graph in a process of its own (some 15 
 graph is not what the model computes, sentence-transformers itself is the embedder.
 """
 
-import importlib.util
 import logging
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.embed_source import EmbedderSource, find_source
+from rag.embed_source import find_source
 from rag.errors import EmbedderUnavailable
+from rag.graph_folder import GraphUnusable, opened, openvino_is_there
+from rag.model_source import ModelSource
 
 if TYPE_CHECKING:
-    from rag.embed_openvino import OpenVinoEmbedder
     from rag.ports import Embedder
 
 log = logging.getLogger(__name__)
 
 GRAPH_FORMAT = 3
 """Counts up when the graph, or what lies beside it, changes: older ones are then exported anew."""
-
-
-class GraphUnusable(Exception):
-    """The model's graph could not be made or is not to be trusted."""
 
 
 def open_embedder(
@@ -57,7 +48,7 @@ def open_embedder(
     return _open_original(found)
 
 
-def _open_original(source: EmbedderSource) -> "Embedder":
+def _open_original(source: ModelSource) -> "Embedder":
     try:
         from rag.embed_torch import SentenceTransformerEmbedder
 
@@ -69,62 +60,19 @@ def _open_original(source: EmbedderSource) -> "Embedder":
         ) from exc
 
 
-def _open_graph(source: EmbedderSource, cache_dir: Path, threads: int | None, precision: str | None) -> "Embedder":
-    if importlib.util.find_spec("openvino") is None:
+def _open_graph(source: ModelSource, cache_dir: Path, threads: int | None, precision: str | None) -> "Embedder":
+    if not openvino_is_there():
         raise GraphUnusable("openvino is not installed")
-    from rag.embed_openvino import default_precision, multiplies_bytes
+    from rag.embed_openvino import OpenVinoEmbedder
+    from rag.graph import default_precision, multiplies_bytes
 
     if precision is None or (precision == "int8" and not multiplies_bytes()):
         precision = default_precision()
-    folder = cache_dir / f"{source.weights[:12]}-{source.settings[:8]}-{GRAPH_FORMAT}-{precision}"
-    if embedder := _load_cached(source, folder, threads):
+
+    def load(folder: Path) -> OpenVinoEmbedder:
+        embedder = OpenVinoEmbedder(folder, name=source.name, id=source.id, threads=threads)
+        embedder.verify()
         return embedder
-    from filelock import FileLock
 
-    with FileLock(folder.with_suffix(".lock")):
-        # Another process may have exported it while this one waited.
-        if embedder := _load_cached(source, folder, threads):
-            return embedder
-        _export(source.folder, folder, precision)
-    try:
-        return _load(source, folder, threads)
-    except Exception as exc:
-        raise GraphUnusable(f"the graph cannot be loaded: {exc}") from exc
-
-
-def _load_cached(source: EmbedderSource, folder: Path, threads: int | None) -> "OpenVinoEmbedder | None":
-    if not folder.is_dir():
-        return None
-    try:
-        return _load(source, folder, threads)
-    except Exception as exc:  # OpenVINO raises all kinds over a damaged file
-        log.warning("embedder_graph_damaged path=%s reason=%r", folder, str(exc))
-        return None
-
-
-def _load(source: EmbedderSource, folder: Path, threads: int | None) -> "OpenVinoEmbedder":
-    from rag.embed_openvino import OpenVinoEmbedder
-
-    embedder = OpenVinoEmbedder(folder, name=source.name, id=source.id, threads=threads)
-    embedder.verify()
-    return embedder
-
-
-def _export(source: Path, folder: Path, precision: str) -> None:
-    """Make the graph folder beside its place and move it there whole."""
-    log.info("embedder_export source=%s path=%s", source, folder)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.", ignore_cleanup_errors=True) as made:
-        target = Path(made) / "graph"
-        target.mkdir()
-        done = subprocess.run(  # noqa: S603  # this interpreter, a module of ours, and paths
-            [sys.executable, "-m", "rag.embed_export", str(source), str(target), precision],
-            cwd=Path(__file__).parents[1],
-            env=os.environ | {"HF_HUB_OFFLINE": "1"},  # all it needs is in the folder
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise GraphUnusable(f"the export failed: {(done.stderr.strip() or str(done.returncode)).splitlines()[-1]}")
-        shutil.rmtree(folder, ignore_errors=True)
-        target.replace(folder)
+    folder = cache_dir / f"{source.weights[:12]}-{source.settings[:8]}-{GRAPH_FORMAT}-{precision}"
+    return opened(folder, load, exporter="rag.embed_export", source=source.folder, precision=precision)

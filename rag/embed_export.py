@@ -5,22 +5,20 @@ process that embeds. It ends with 0 only when the graph gives the same vectors a
 vectors int8 would change too much is exported in f32 instead; the manifest tells.
 """
 
-import logging
 import shutil
-import sys
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder, openvino
+from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
 from rag.embed_quantize import calibration_batches, quantise
+from rag.graph_export import ExportRejected, run_export, save_graph, traced, write_tokenizer
+from rag.graph_folder import sizes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PROBE = "Loam holds water, air and food for the roots of nearly every plant."
 GOLDEN_TEXTS = (
     PROBE,
@@ -34,26 +32,12 @@ GOLDEN_TEXTS = (
 )
 
 
-class ExportRejected(Exception):
-    """The model cannot be exported, or its graph does not give the same vectors."""
-
-
-def main() -> None:
-    source, target, precision = sys.argv[1:]
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
-    try:
-        export(Path(source), Path(target), precision)
-    except ExportRejected as exc:
-        sys.exit(str(exc))
-
-
 def export(source: Path, target: Path, precision: str) -> None:
     """Write the graph folder `target` and check it. Raises ExportRejected."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(source), device="cpu").eval()
-    _write_tokenizer(model, target / "tokenizer.json")
+    write_tokenizer(model.tokenizer, target / "tokenizer.json")
     try:
         _write(model, target, precision)
     except ExportRejected:
@@ -67,8 +51,7 @@ def _write(model: "SentenceTransformer", target: Path, precision: str) -> None:
     if precision == "int8":
         tokenizer = (target / "tokenizer.json").read_text(encoding="utf-8")
         quantise(graph, calibration_batches(tokenizer, inputs=inputs, max_tokens=int(model.max_seq_length)))
-    # Halves hold all that bf16 keeps of a weight (8 bits of 11), at half the size on disk and in memory.
-    openvino().save_model(graph, target / "graph.xml", compress_to_fp16=precision == "bf16")
+    save_graph(graph, target, precision)
     expected = model.encode(list(GOLDEN_TEXTS), normalize_embeddings=True)
     _manifest(model, target, inputs, precision, expected[0]).write(target)
     try:
@@ -84,34 +67,14 @@ def _traced(model: "SentenceTransformer") -> tuple[Any, list[str]]:
     """
     import torch
 
-    runtime = openvino()
-    from openvino.frontend import FrontEndManager
-    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
-
-    class Graph(torch.nn.Module):  # type: ignore[misc]  # torch is not typed here
-        def __init__(self) -> None:
-            super().__init__()
-            self.model = model
-
-        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            given = self.model(dict(zip(inputs, tensors, strict=True)))
-            vectors = torch.nn.functional.normalize(given["sentence_embedding"], p=2, dim=1)
-            return (vectors, given["token_embeddings"]) if averages else (vectors,)
-
     averages = _averages_tokens(model)
-    # Two texts of unlike length: with nothing masked, the trace would leave the mask out.
-    features = model.preprocess(["one", "two and a few words more"])
-    inputs = [name for name in INPUTS if name in features]
-    with torch.no_grad():
-        decoder = TorchScriptPythonDecoder(Graph().eval(), example_input=tuple(features[name] for name in inputs))
-        # The frontend itself: `openvino.convert_model` around it reports to Google Analytics.
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        graph = frontend.convert(frontend.load(decoder))
-    for node, name in zip(graph.inputs, inputs, strict=True):
-        node.get_node().set_partial_shape(runtime.PartialShape([-1, -1]))
-        node.set_names({name})
-    graph.validate_nodes_and_infer_types()
-    return graph, inputs
+
+    def forward(features: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        given = model(features)
+        vectors = torch.nn.functional.normalize(given["sentence_embedding"], p=2, dim=1)
+        return (vectors, given["token_embeddings"]) if averages else (vectors,)
+
+    return traced(forward, model, model.preprocess(["one", "two and a few words more"]))
 
 
 def _averages_tokens(model: "SentenceTransformer") -> bool:
@@ -122,18 +85,6 @@ def _averages_tokens(model: "SentenceTransformer") -> bool:
     if not (isinstance(transformer, Transformer) and isinstance(pooling, Pooling)):
         return False
     return pooling.pooling_mode == "mean" and all(isinstance(one, Normalize) for one in others)
-
-
-def _write_tokenizer(model: "SentenceTransformer", path: Path) -> None:
-    from tokenizers import Tokenizer
-
-    backend = getattr(model.tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise ExportRejected("its tokenizer has no tokenizer.json form")
-    tokenizer = Tokenizer.from_str(backend.to_str())
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    tokenizer.save(str(path))
 
 
 def _manifest(
@@ -153,7 +104,7 @@ def _manifest(
         inputs=inputs,
         probe=PROBE,
         probe_vector=[float(value) for value in probe_vector],
-        sizes={name: (folder / name).stat().st_size for name in ("graph.xml", "graph.bin", "tokenizer.json")},
+        sizes=sizes(folder),
     )
 
 
@@ -168,4 +119,4 @@ def _check(folder: Path, expected: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_export(export)

@@ -108,7 +108,7 @@ def bare_openvino(cache: Path) -> Callable[[Sequence[str]], Vectors]:
     import openvino
     from tokenizers import Tokenizer
 
-    from rag.embed_openvino import default_precision
+    from rag.graph import default_precision
 
     graph_file = next(cache.glob(f"*-{default_precision()}/graph.xml"))
     tokenizer = Tokenizer.from_file(str(graph_file.with_name("tokenizer.json")))

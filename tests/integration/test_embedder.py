@@ -14,10 +14,11 @@ from typing import Any
 import platformdirs
 import pytest
 
-from rag import embed_openvino
+from rag import graph
 from rag.embed import open_embedder
-from rag.embed_openvino import OpenVinoEmbedder, openvino
+from rag.embed_openvino import OpenVinoEmbedder
 from rag.embed_torch import SentenceTransformerEmbedder
+from rag.graph import openvino
 from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
@@ -69,7 +70,7 @@ def test_graphs_are_compiled_one_at_a_time_and_leave_the_locale_as_it_was(
             finally:
                 under_way[0] -= 1
 
-    monkeypatch.setattr(embed_openvino, "openvino", lambda: SimpleNamespace(Core=Core))
+    monkeypatch.setattr(graph, "openvino", lambda: SimpleNamespace(Core=Core))
     before, folder = locale.setlocale(locale.LC_ALL), graph_folder(cache)
     with ThreadPoolExecutor(4) as pool:
         for _ in pool.map(lambda _: OpenVinoEmbedder(folder, name="tiny", id="tiny"), range(4)):

@@ -8,10 +8,11 @@ import pytest
 
 from rag import embed_export
 from rag.embed import open_embedder
-from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder, multiplies_bytes, openvino
+from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
 from rag.embed_quantize import quantise
 from rag.embed_source import find_source
 from rag.embed_torch import SentenceTransformerEmbedder
+from rag.graph import multiplies_bytes, openvino
 from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
