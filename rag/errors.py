@@ -66,6 +66,10 @@ class EmbedderMismatch(RagError):
     """An index was built with another embedder than the one asked to search it."""
 
 
+class CrossEncoderUnavailable(RagError):
+    """A reranker or an entailment model cannot be found, cannot be loaded, or is none."""
+
+
 class GeneratorFailed(RagError):
     """The generator gave no text for a step that needs it."""
 

@@ -73,6 +73,17 @@ class Entailment(Protocol):
         """Give for each (text, statement) the probability that the text says so."""
 
 
+class Reranker(Protocol):
+    """Judges whether passages answer a query, reading both together."""
+
+    @property
+    def name(self) -> str:
+        """The model's public name."""
+
+    def relevance(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        """Give for each (query, passage) a probability, 0 to 1."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexRow:
     """One chunk as the indexes need it: `vectors` is `float32 [windows, dimensions]`."""

@@ -1,4 +1,4 @@
-"""The exporter of embedders' graphs, run in this process: another would spend seconds on importing torch."""
+"""The exporters of graphs, run in this process: another would spend seconds on importing torch."""
 
 import subprocess
 import warnings
@@ -14,17 +14,17 @@ import pytest
 @contextmanager
 def exporting_here() -> Iterator[list[str]]:
     """Give the modules that would have been run as programs of their own."""
-    from rag.embed_export import export
+    from rag import cross_export, embed_export
 
+    exports = {"rag.embed_export": embed_export.export, "rag.cross_export": cross_export.export}
     ran: list[str] = []
 
     def run(command: Sequence[str], **_: Any) -> SimpleNamespace:
         _, _, module, source, target, precision = command
-        assert module == "rag.embed_export"
         ran.append(module)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of tracing
-            export(Path(source), Path(target), precision)
+            exports[module](Path(source), Path(target), precision)
         return SimpleNamespace(returncode=0)
 
     with pytest.MonkeyPatch.context() as patch:
