@@ -44,8 +44,7 @@ def test_first_text_can_be_the_long_one(tokenizer: Tokenizer) -> None:
 
 def test_other_text_takes_half_of_a_window_at_most(tokenizer: Tokenizer) -> None:
     windows = cut(tokenizer, [(LETTERS, "x y z x y z")], 1)
-    assert windows[0] == (0, "abcde", "xyzxy")
-    assert {text for _, _, text in windows} == {"xyzxy"}
+    assert windows == [(0, "abcde", "xyzxy"), (0, "abcde", "yz")]
 
 
 def test_no_window_is_longer_than_the_limit(tokenizer: Tokenizer) -> None:
