@@ -1,11 +1,15 @@
 """A cross-encoder as the judge of whether a passage answers a query."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rag.cross_encode import CrossEncoder
 from rag.errors import CrossEncoderUnavailable
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class CrossReranker:
@@ -32,10 +36,10 @@ class CrossReranker:
     def id(self) -> str:
         return self._model.id
 
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        return self._model.tokenizer
+
     def relevance(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """Give for each (query, passage) the probability that it is relevant: of a long passage, its best window's."""
         return [1 / (1 + float(np.exp(-logits.max()))) for logits in self._model.logits(pairs, long=1)]
-
-    def tokens(self, texts: Sequence[str]) -> list[int]:
-        """Give how many tokens of the model each text has."""
-        return [len(one) for one in self._model.tokenizer.encode_batch(list(texts), add_special_tokens=False)]

@@ -11,7 +11,7 @@ from rag.closer import evened, meanings, sentence_cosines
 from rag.diverse import diverse
 from rag.fuse import Weights, fuse
 from rag.lexical import TextScores
-from rag.ports import ChunkSource, Embedder, Filter, SearchIndex, Vectors
+from rag.ports import ChunkSource, Embedder, Filter, Reranker, SearchIndex, Vectors
 from rag.reading import reading
 from rag.types import ChunkId, Hit, Passage
 
@@ -20,6 +20,8 @@ CANDIDATES = 300
 # So many of the candidates have their sentences read, and of these the best are held against each other.
 CLOSER = 50
 NEIGHBOURHOOD = 30
+# So many of the best are read by a reranker, where there is one.
+RERANKED = 50
 LONGEST_TOKEN = 24
 
 
@@ -27,7 +29,8 @@ LONGEST_TOKEN = 24
 class SearchOptions:
     """What is wanted of a search; hits below `score_threshold` are left out.
 
-    With `diversity`, in 0..1, each hit is chosen for its score and for how little it is like those before it.
+    With `diversity`, in 0..1, each hit is chosen for its score and for how little it is like those before it. Without
+    `rerank` a reranker is not asked.
     """
 
     max_results: int = 10
@@ -35,6 +38,7 @@ class SearchOptions:
     score_threshold: float = 0.0
     weights: Weights = field(default_factory=Weights)
     diversity: float = 0.0
+    rerank: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,7 @@ class _Candidate:
     cosine: float | None
     sentence_cosine: float | None
     bm25: float | None
+    rerank: float | None = None
 
 
 def retrieve(
@@ -63,22 +68,26 @@ def retrieve(
     source: ChunkSource,
     embedder: Embedder,
     options: SearchOptions | None = None,
+    reranker: Reranker | None = None,
 ) -> list[Hit]:
     """Give the best passages for a query, best first; for several queries, each passage by its best one.
 
     The index is synced first, so what the source holds is what is searched. Equal scores are
-    ordered by chunk id.
+    ordered by chunk id. With a `reranker` the best RERANKED, or as many as are wanted, have its scores.
     """
     options = options or SearchOptions()
     index.sync(source)
     within = None if options.filters is None else source.matching(options.filters)
     best: dict[ChunkId, _Candidate] = {}
+    asked: dict[ChunkId, str] = {}
     for one in _embedded(query, embedder, options.weights):
         for candidate in _candidates(one, index, source, within, options):
             known = best.get(candidate.chunk_id)
             if known is None or candidate.score > known.score:
-                best[candidate.chunk_id] = candidate
+                best[candidate.chunk_id], asked[candidate.chunk_id] = candidate, one.text
     ranked = _in_order(best.values())
+    if reranker is not None and options.rerank:
+        ranked = _reranked(ranked[: max(RERANKED, options.max_results)], asked, reranker, source)
     if options.diversity:
         ranked = _diverse(ranked, source, options)
     return list(islice(_hits(ranked, source, options), options.max_results))
@@ -159,6 +168,20 @@ def _best(scores: Mapping[ChunkId, float], count: int) -> list[ChunkId]:
     return best
 
 
+def _reranked(
+    first: Sequence[_Candidate], asked: Mapping[ChunkId, str], reranker: Reranker, source: ChunkSource
+) -> list[_Candidate]:
+    """Order by what the reranker reads in each passage, under its headings, and in the query that found it."""
+    passages = source.passages([one.chunk_id for one in first])
+    there = [one for one in first if one.chunk_id in passages]
+    scores = reranker.relevance([(asked[one.chunk_id], _as_read(passages[one.chunk_id])) for one in there])
+    return _in_order(replace(one, score=score, rerank=score) for one, score in zip(there, scores, strict=True))
+
+
+def _as_read(passage: Passage) -> str:
+    return "\n".join((*passage.heading_path, passage.text))
+
+
 def _diverse(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOptions) -> list[_Candidate]:
     """Choose among the best CLOSER, or twice as many as are wanted."""
     best = ranked[: max(CLOSER, 2 * options.max_results)]
@@ -214,4 +237,5 @@ def _hit(candidate: _Candidate, passage: Passage, rank: int) -> Hit:
         bm25=candidate.bm25,
         sentence_cosine=candidate.sentence_cosine,
         fused=candidate.fused,
+        rerank=candidate.rerank,
     )

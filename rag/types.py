@@ -108,7 +108,8 @@ class Hit:
 
     `score` is in 0..1, and `rank` counts from 1. `cosine` is that of its best window and `bm25` raw, None where that
     side did not see the passage; `sentence_cosine` is that of its best sentence, None where its sentences have no
-    vectors. `fused` is the score of these alone, before those of its neighbours had a part in it.
+    vectors. `fused` is the score of these alone, before those of its neighbours had a part in it. `rerank` is what a
+    reranker gave it, and then `score` too.
     """
 
     passage: Passage
@@ -118,6 +119,7 @@ class Hit:
     bm25: float | None = None
     sentence_cosine: float | None = None
     fused: float | None = None
+    rerank: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

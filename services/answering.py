@@ -161,8 +161,12 @@ def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None)
 
 
 def _check(services: Services) -> Check | None:
-    policy = services.settings.unsupported
-    return None if policy is None else Check(judge=Judge(embedder=services.embedder), policy=Policy(policy))
+    settings = services.settings
+    policy = settings.unsupported or ("keep" if settings.entailment else None)
+    if policy is None:
+        return None
+    judge = Judge(embedder=services.embedder, entailment=services.entailment)
+    return Check(judge=judge, policy=Policy(policy))
 
 
 def _bound(services: Services, project_id: str, alias: AliasSettings | None) -> FileSearch | None:

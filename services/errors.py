@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from prompts import PromptError, UnknownPrompt
-from rag.errors import EmbedderMismatch, EmbedderUnavailable, InvalidFile, RagError
+from rag.errors import CrossEncoderUnavailable, EmbedderMismatch, EmbedderUnavailable, InvalidFile, RagError
 
 
 class ServiceError(Exception):
@@ -138,6 +138,7 @@ class HttpForm:
 DOMAIN_ERRORS: dict[type[Exception], HttpForm] = {
     UnknownPrompt: HttpForm(400, "invalid_request_error", "unknown_prompt"),
     PromptError: HttpForm(500, "server_error", "invalid_prompt"),
+    CrossEncoderUnavailable: HttpForm(503, "service_unavailable", "cross_encoder_unavailable"),
     EmbedderUnavailable: HttpForm(503, "service_unavailable", "embedder_unavailable"),
     EmbedderMismatch: HttpForm(400, "invalid_request_error", "embedder_mismatch"),
     InvalidFile: HttpForm(400, "invalid_request_error", "invalid_file"),

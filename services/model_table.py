@@ -42,7 +42,7 @@ def _of_alias(settings: "Settings", alias: str | None) -> tuple[str, ...]:
 
 
 def _taken_twice(settings: "Settings") -> Iterator[Problem]:
-    own = {DEFAULT, EXTRACTIVE, settings.embedder_name}
+    own = {DEFAULT, EXTRACTIVE, settings.embedder_name, settings.reranker_name}
     seen: dict[str, int] = {}
     for place, model in enumerate(settings.models):
         if model.id in own:

@@ -1,10 +1,10 @@
 """Searching vector stores: their indexes are held in memory and follow the database before each search."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rag.ports import Embedder, SearchIndex
+from rag.ports import Embedder, Reranker, SearchIndex
 from rag.retrieve import SearchOptions, retrieve
 from rag.types import Hit
 from services.embedders import Embedders
@@ -21,10 +21,17 @@ ACTIVITY_RESOLUTION_S = 60
 class Searching:
     """Search over the stores of a project; any number of threads may use it."""
 
-    def __init__(self, database: Database, embedders: Embedders, indexes: Indexes) -> None:
+    def __init__(
+        self,
+        database: Database,
+        embedders: Embedders,
+        indexes: Indexes,
+        reranker: Callable[[], Reranker | None] = lambda: None,
+    ) -> None:
         self._database = database
         self._embedders = embedders
         self._indexes = indexes
+        self._reranker = reranker
         self._open: dict[tuple[str, int, str], SearchIndex] = {}
 
     def search(
@@ -54,8 +61,11 @@ class Searching:
             embedder = self._embedders.named(project_id, generation.embedder)
             source = SqlChunkSource(self._database, generation)
             index = self._index(generation, embedder)
+            reranker = self._reranker() if options.rerank else None
             try:
-                hits = retrieve(query, index=index, source=source, embedder=embedder, options=options)
+                hits = retrieve(
+                    query, index=index, source=source, embedder=embedder, options=options, reranker=reranker
+                )
                 index.maintain()
                 return hits
             except GenerationGone:

@@ -115,6 +115,8 @@ class Settings(_Strict):
     embedder: Annotated[str, Field(min_length=1)] = "all-MiniLM-L6-v2"
     embedder_threads: Annotated[int, Field(ge=1)] | None = None
     embedder_precision: EmbedderPrecision | None = None
+    reranker: Annotated[str, Field(min_length=1)] | None = None
+    entailment: Annotated[str, Field(min_length=1)] | None = None
 
     groq_api_key: SecretStr | None = None
     groq_base_url: str | None = None
@@ -166,6 +168,11 @@ class Settings(_Strict):
     def embedder_name(self) -> str:
         """The embedder without its organisation or folder, as it is listed and asked for."""
         return Path(self.embedder).resolve().name
+
+    @property
+    def reranker_name(self) -> str | None:
+        """The reranker without its organisation or folder, as it is listed and asked for."""
+        return None if self.reranker is None else Path(self.reranker).resolve().name
 
     @property
     def blobs_dir(self) -> Path:

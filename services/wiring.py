@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from prompts import Templates
-from services import embedding
+from services import embedding, reranking
 from services.embedders import Embedders
 from services.errors import InvalidSettings
 from services.settings import Settings
@@ -16,6 +16,8 @@ from services.storage.database import Database
 from services.storage.projects import ensure_default_project
 
 if TYPE_CHECKING:
+    from rag.cross_entail import CrossEntailment
+    from rag.cross_rerank import CrossReranker
     from rag.ports import Embedder
     from services.engines.local.models import LocalModels
     from services.engines.router import Router
@@ -65,6 +67,24 @@ class Services:
         )
 
     @cached_property
+    def reranker(self) -> "CrossReranker | None":
+        """What reorders the best hits, where the settings name it. Raises CrossEncoderUnavailable."""
+        with self._loading:
+            if "reranker" not in self.__dict__:
+                self.__dict__["reranker"] = reranking.load_reranker(self.settings)
+            opened: CrossReranker | None = self.__dict__["reranker"]
+            return opened
+
+    @cached_property
+    def entailment(self) -> "CrossEntailment | None":
+        """What judges whether a source says so, where the settings name it. Raises CrossEncoderUnavailable."""
+        with self._loading:
+            if "entailment" not in self.__dict__:
+                self.__dict__["entailment"] = reranking.load_entailment(self.settings)
+            opened: CrossEntailment | None = self.__dict__["entailment"]
+            return opened
+
+    @cached_property
     def indexes(self) -> "Indexes":
         """Where the indexes of stores are kept. Raises InvalidSettings, DatabaseUnavailable."""
         wanted = self.settings.indexes
@@ -84,7 +104,7 @@ class Services:
     def searching(self) -> "Searching":
         from services.search import Searching
 
-        return Searching(self.database, self.embedders, self.indexes)
+        return Searching(self.database, self.embedders, self.indexes, lambda: self.reranker)
 
     @cached_property
     def ingestion(self) -> "Ingestion":

@@ -15,6 +15,8 @@ from services.cli.output import print_json
 from services.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
+    from rag.cross_entail import CrossEntailment
+    from rag.cross_rerank import CrossReranker
     from services.settings import Settings
     from services.wiring import Services
 
@@ -71,6 +73,10 @@ def _examine(session: Session) -> Iterator[Finding]:
             return
         yield _attempt("database", lambda: _database(services))
         yield _attempt("embedder", lambda: _embedder(services))
+        if services.settings.reranker is not None:
+            yield _attempt("reranker", lambda: _cross_encoder("reranker", services.reranker))
+        if services.settings.entailment is not None:
+            yield _attempt("entailment", lambda: _cross_encoder("entailment", services.entailment))
         yield _attempt("exposure", lambda: _exposure(services))
         yield _engines(services.settings)
         if services.settings.vllm_python or any(model.starts_vllm for model in services.settings.models):
@@ -178,6 +184,11 @@ def _embedder(services: "Services") -> Finding:
     if not due @ payment > due @ whales:
         return Finding("embedder", "failed", f"{embedder.name} gives vectors without meaning. Delete its cache.")
     return Finding("embedder", "ok", f"{embedder.name}, {embedder.dimensions} dimensions ({embedder.id})")
+
+
+def _cross_encoder(use: str, opened: "CrossReranker | CrossEntailment | None") -> Finding:
+    assert opened is not None, "the settings name it"
+    return Finding(use, "ok", f"{opened.name} ({opened.id})")
 
 
 def _exposure(services: "Services") -> Finding:

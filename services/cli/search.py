@@ -61,6 +61,7 @@ def _public(hit: "Hit") -> dict[str, Any]:
         "sentence_cosine": hit.sentence_cosine,
         "bm25": hit.bm25,
         "fused": hit.fused,
+        "rerank": hit.rerank,
         "file_id": passage.file_id,
         "filename": passage.filename,
         "page": passage.page,

@@ -35,6 +35,8 @@ def serve(session: Session, host: str | None, port: int | None, no_worker: bool)
     configure_logging("debug" if session.verbose else settings.log_level)
     services = open_services(settings)
     check_exposure(settings, services.database)
+    # What cannot be loaded is told here, not by the first search.
+    _ = services.reranker, services.entailment
     listening = _listen(settings.host, settings.port)
     config = uvicorn.Config(
         create_app(services),

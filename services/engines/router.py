@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from services.engines.pool import ClientPool
     from services.engines.vllm.servers import VllmServers
 
-Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "adapter", "full", "reward"]
+Kind: TypeAlias = Literal["engine", "model", "alias", "embedder", "reranker", "adapter", "full", "reward"]
 """What a model is; the last three are the kinds of tuned models, of which an embedder is another."""
 
 
@@ -160,6 +160,8 @@ class Router:
         settings, created = self._settings, self._started
         yield ServedModel(id=EXTRACTIVE, kind="engine", engine=EXTRACTIVE, created=created)
         yield ServedModel(id=settings.embedder_name, kind="embedder", engine="embedder", created=created)
+        if settings.reranker_name is not None:
+            yield ServedModel(id=settings.reranker_name, kind="reranker", engine="reranker", created=created)
         for model in settings.models:
             yield ServedModel(id=model.id, kind="model", engine=model.engine, created=created)
         for name, alias in settings.aliases.items():
@@ -174,6 +176,8 @@ class Router:
         model = self._declared.get(model_id)
         if model is None and model_id == self._settings.embedder_name:
             raise BadRequest(f"The model {model_id!r} makes embeddings; it cannot chat.", param="model")
+        if model is None and model_id == self._settings.reranker_name:
+            raise BadRequest(f"The model {model_id!r} reranks; it cannot chat.", param="model")
         model = model or self._added(project_id, model_id)
         tuned = None if model else self._tuned.find(project_id, model_id)
         if tuned is not None:

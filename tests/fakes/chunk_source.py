@@ -27,11 +27,12 @@ class MemorySource:
         vectors: Vectors,
         *,
         title: str = "",
+        heading_path: tuple[str, ...] = (),
         sentences: Vectors | None = None,
         attributes: Mapping[str, AttributeValue] | None = None,
     ) -> None:
         id_ = ChunkId(chunk_id)
-        row = IndexRow(chunk_id=id_, title=title, heading_path=(), text=text, vectors=np.atleast_2d(vectors))
+        row = IndexRow(chunk_id=id_, title=title, heading_path=heading_path, text=text, vectors=np.atleast_2d(vectors))
         passage = Passage(
             chunk_id=id_,
             file_id=f"file-{chunk_id}",
@@ -40,6 +41,7 @@ class MemorySource:
             start=0,
             end=len(text),
             title=title,
+            heading_path=heading_path,
             attributes=attributes or {},
         )
         self.chunks[id_] = (row, passage)

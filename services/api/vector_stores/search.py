@@ -37,7 +37,7 @@ class HybridWeights(WireRequest):
 
 
 class RankingOptions(WireRequest):
-    """`ranker` is taken and makes no difference: there is one ranking.
+    """With the `ranker` none, the reranker of the settings is not asked; the others mean it, where there is one.
 
     `diversity` puts passages that differ before more of the same; 0 is by score alone.
     """
@@ -56,6 +56,7 @@ class RankingOptions(WireRequest):
             score_threshold=self.score_threshold,
             weights=Weights(embedding=hybrid.embedding_weight, text=hybrid.text_weight) if hybrid else Weights(),
             diversity=self.diversity,
+            rerank=self.ranker != "none",
         )
 
 
@@ -85,7 +86,8 @@ class SearchResult(VectorStoreSearchResponse):
     """A hit, with where it stands in its file and what its score is made of.
 
     `cosine` and `bm25` are raw, null where that side did not see it; `sentence_cosine` is that of its best sentence;
-    `fused` is what these give together, before its neighbours had a part in `score`.
+    `fused` is what these give together, before its neighbours had a part in `score`; `rerank` is what the reranker gave
+    it, and then `score` too.
     """
 
     chunk_id: str
@@ -97,6 +99,7 @@ class SearchResult(VectorStoreSearchResponse):
     sentence_cosine: float | None
     bm25: float | None
     fused: float | None
+    rerank: float | None
     rank: int
 
 
@@ -145,5 +148,6 @@ def _result(hit: Hit) -> SearchResult:
         sentence_cosine=hit.sentence_cosine,
         bm25=hit.bm25,
         fused=hit.fused,
+        rerank=hit.rerank,
         rank=hit.rank,
     )

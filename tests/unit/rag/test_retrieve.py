@@ -7,7 +7,7 @@ from tokenizers.models import BPE
 
 from rag.fuse import Weights
 from rag.index import StoreIndex
-from rag.ports import Comparison
+from rag.ports import Comparison, Reranker
 from rag.retrieve import SearchOptions, retrieve
 from rag.types import ChunkId, Hit, Passage
 from tests.fakes.chunk_source import MemorySource
@@ -28,8 +28,25 @@ class Searching:
             self.source.add(chunk_id, text, self.embedder.embed([text]), attributes={"lang": language})
         self.index = StoreIndex(folder, embedder_id=self.embedder.id, dimensions=self.embedder.dimensions)
 
-    def __call__(self, query: str | Sequence[str], options: SearchOptions | None = None) -> list[Hit]:
-        return retrieve(query, index=self.index, source=self.source, embedder=self.embedder, options=options)
+    def __call__(
+        self, query: str | Sequence[str], options: SearchOptions | None = None, reranker: Reranker | None = None
+    ) -> list[Hit]:
+        return retrieve(
+            query, index=self.index, source=self.source, embedder=self.embedder, options=options, reranker=reranker
+        )
+
+
+class Inverting:
+    """A reranker that likes what shares no word with the query."""
+
+    name = "inverting"
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+
+    def relevance(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        self.asked.extend(pairs)
+        return [1 / (1 + len(set(query.split()) & set(text.split()))) for query, text in pairs]
 
 
 @pytest.fixture
@@ -134,6 +151,44 @@ def test_a_passage_that_has_gone_meanwhile_gives_its_place_to_the_next(search: S
     )
     hits = search("whales", SearchOptions(max_results=2))
     assert (ids(hits), [hit.rank for hit in hits]) == (everything[1:3], [1, 2])
+
+
+def test_a_reranker_orders_the_hits_and_says_so(search: Searching) -> None:
+    plain, hits = search("whales sing"), search("whales sing", reranker=Inverting())
+    assert (ids(plain)[0], ids(hits)) == (3, [1, 4, 2, 3])
+    assert [(hit.score, hit.rerank, hit.rank) for hit in hits][-2:] == [(1 / 2, 1 / 2, 3), (1 / 3, 1 / 3, 4)]
+    fused = {hit.passage.chunk_id: (hit.fused, hit.cosine, hit.bm25) for hit in plain}
+    assert {hit.passage.chunk_id: (hit.fused, hit.cosine, hit.bm25) for hit in hits} == fused
+
+
+def test_without_a_reranker_no_hit_has_its_score(search: Searching) -> None:
+    assert {hit.rerank for hit in search("whales sing")} == {None}
+
+
+def test_a_search_can_leave_the_reranker_out(search: Searching) -> None:
+    reranker = Inverting()
+    assert search("whales sing", SearchOptions(rerank=False), reranker) == search("whales sing")
+    assert reranker.asked == []
+
+
+def test_the_threshold_is_on_the_score_of_the_reranker(search: Searching) -> None:
+    assert ids(search("whales sing", SearchOptions(score_threshold=0.9), Inverting())) == [1, 4]
+
+
+def test_a_reranker_reads_headings_and_the_query_that_found_the_passage(search: Searching) -> None:
+    reranker = Inverting()
+    search.source.add(5, "they dive", search.embedder.embed(["they dive"]), heading_path=("Sea", "Whales"))
+    search(["whales dive", "burn coal"], reranker=reranker)
+    assert ("whales dive", "Sea\nWhales\nthey dive") in reranker.asked
+    assert ("burn coal", "steam engines burn coal") in reranker.asked
+
+
+def test_only_the_best_are_read_by_a_reranker(search: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rag.retrieve.RERANKED", 2)
+    reranker = Inverting()
+    hits = search("whales sing", SearchOptions(max_results=1), reranker)
+    assert [text for _, text in reranker.asked] == [TEXTS[3][0], TEXTS[2][0]]
+    assert ids(hits) == [2]
 
 
 def test_with_diversity_something_else_comes_before_more_of_the_same(search: Searching) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from prompts import Templates
+from rag.ports import Entailment
 from rag.types import ChunkId, Hit, Passage
 from services.answering import FileSearch, Turn, conclude, in_worker, prepare
 from services.engines.extractive import Extractive
@@ -51,6 +52,7 @@ class World:
         self.settings = Settings(home=home)
         self.templates = Templates()
         self.embedder = WordEmbedder()
+        self.entailment: Entailment | None = None
         self.searched: list[str] = []
         self.hits = hits
         route = Route(model_id="m", engine=engine, generative=True, gate=Gate("m"), alias=alias)  # type: ignore[arg-type]
@@ -137,3 +139,19 @@ def test_a_mark_that_its_source_does_not_bear_out_is_gone(world: World) -> None:
     assert answer.text == "Tomatoes are planted in May [1]. Cats fly."
     assert [citation.quote for citation in answer.citations] == ["Tomatoes are planted in May"]
     assert answer.answered
+
+
+class Sure:
+    """A model that finds one thing said, and nothing else."""
+
+    def entails(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
+        return [float("Cats" not in statement) for _, statement in pairs]
+
+
+def test_with_an_entailment_model_statements_are_judged_by_it(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"entailment": "acme/nli"})
+    world.entailment = Sure()
+    answer = conclude(world.turn(ASKED), "Tomatoes go in in May [1]. Cats fly.")
+
+    assert answer.text == "Tomatoes go in in May [1]. Cats fly."
+    assert [(one.how, one.supported) for one in answer.support] == [("entailment", True), ("entailment", False)]
