@@ -24,6 +24,7 @@ from services.api.hot import Handler, HotRoute
 from services.api.middleware import RequestGuard
 from services.api.models.routes import router as models
 from services.api.moderations.routes import router as moderations
+from services.api.rerank.routes import router as rerank
 from services.api.responses.routes import router as responses
 from services.api.sdk_paths import SdkPaths
 from services.api.uploads.routes import router as uploads
@@ -39,6 +40,7 @@ _ROUTERS = (
     moderations,
     models,
     embeddings,
+    rerank,
     files,
     uploads,
     vector_stores,

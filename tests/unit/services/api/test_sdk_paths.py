@@ -14,9 +14,12 @@ from services.api.sdk_paths import SdkPaths
         ("/v1/openai/v1/chat/completions", "/v1/chat/completions"),
         ("/v1/models/groq/openai/v1/x", "/v1/models/groq/openai/v1/x"),
         ("/openai/files", "/openai/files"),
+        ("/v2/rerank", "/v1/rerank"),
+        ("/v1/v2/rerank", "/v1/rerank"),
+        ("/v2/chat", "/v2/chat"),
     ],
 )
-def test_groq_s_paths_are_openai_s(asked: str, served: str) -> None:
+def test_paths_of_other_sdks_are_openai_s(asked: str, served: str) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
