@@ -4,15 +4,19 @@ Cuts are chosen together, as the cheapest way to pack a page's parts: every cut 
 breaks, every small chunk by what it lacks. The cheapest packing depends on its surroundings only,
 so that an edit changes the chunks near it and the vectors of the others are used again. A chunk
 never spans two pages: it is cited with one. Its blanks at both ends are left out.
+
+A table that fits a chunk is never cut. One that does not is cut between rows, and each later piece carries the names of
+its columns: as the last of its headings, and before what is embedded of it. They are no part of its text.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from rag.errors import InvalidChunking
 from rag.segment import Cut, Part, parts
+from rag.table import Table, columns_at, table_at, tables
 from rag.types import Chunk, Document, Window
 
 if TYPE_CHECKING:
@@ -82,18 +86,19 @@ def chunk(
     `tokenizer` must neither truncate nor pad.
     """
     pieces = parts(document, tokenizer, min(strategy.max_tokens - strategy.overlap_tokens, max_window_tokens))
+    found = _Tables(document, tokenizer)
     limit = strategy.max_tokens - strategy.overlap_tokens
     if sum(part.weight for part in pieces) <= strategy.whole_tokens:
         limit = max(limit, strategy.whole_tokens)
-    outline = _Outline(document)
+    outline = _Outline(document, found)
     chunks: list[Chunk] = []
     for page in _by_page(pieces):
-        for first, last in _pack(page, limit):
+        for first, last in _pack(page, limit, found.held(page, limit)):
             room = strategy.max_tokens - sum(part.weight for part in page[first:last])
             first = _reach_back(page, first, min(strategy.overlap_tokens, room))
             span = _trim(document.text, page[first].start, page[last - 1].end)
             if span is not None:
-                windows = _windows(document.text, page[first:last], max_window_tokens)
+                windows = _windows(document.text, page[first:last], max_window_tokens, found)
                 chunks.append(outline.chunk(len(chunks), span, sum(p.tokens for p in page[first:last]), windows))
     return chunks
 
@@ -107,18 +112,27 @@ def _by_page(pieces: Sequence[Part]) -> Iterator[Sequence[Part]]:
     yield pieces[start:]
 
 
-def _pack(pieces: Sequence[Part], limit: int) -> list[Span]:
-    """Give the cheapest way to pack the parts into runs of at most `limit`, as index ranges."""
+def _pack(
+    pieces: Sequence[Part], limit: int, held: Collection[int] = (), ahead: Sequence[int] | None = None
+) -> list[Span]:
+    """Give the cheapest way to pack the parts into runs of at most `limit`, as index ranges.
+
+    No run begins at a part that is `held`. One that begins at a part has `ahead` of it beside its own weight.
+    """
     full = _FULL_SHARE * limit
     best = [0.0] + [float("inf")] * len(pieces)
     came_from = [0] * (len(pieces) + 1)
     for first in range(len(pieces)):
+        if first in held:
+            continue
         before = best[first] + _CHUNK_COST + (_CUT_COST[pieces[first].cut] if first else 0.0)
-        weight = 0
+        weight = ahead[first] if ahead else 0
         for last in range(first, len(pieces)):
             weight += pieces[last].weight
             if weight > limit and last > first:
                 break
+            if last + 1 in held:
+                continue
             cost = before + _SMALL_COST * max(0.0, 1 - weight / full)
             if cost < best[last + 1]:
                 best[last + 1], came_from[last + 1] = cost, first
@@ -137,9 +151,17 @@ def _reach_back(pieces: Sequence[Part], first: int, overlap: int) -> int:
     return first
 
 
-def _windows(text: str, pieces: Sequence[Part], limit: int) -> tuple[Window, ...]:
-    spans = (_trim(text, pieces[first].start, pieces[last - 1].end) for first, last in _pack(pieces, limit))
-    return tuple(Window(start=span[0], end=span[1]) for span in spans if span)
+def _windows(text: str, pieces: Sequence[Part], limit: int, found: "_Tables") -> tuple[Window, ...]:
+    """Cut a chunk into what is embedded at once; of a table that it goes on with, under the names of the columns."""
+    ahead = found.ahead(pieces, limit // 2)
+    windows = []
+    for first, last in _pack(pieces, limit, found.held(pieces, limit), ahead):
+        if span := _trim(text, pieces[first].start, pieces[last - 1].end):
+            # A single row may leave no room for them.
+            named = ahead[first] and ahead[first] + sum(part.weight for part in pieces[first:last]) <= limit
+            columns = columns_at(found.tables, span[0]) if named else ""
+            windows.append(Window(start=span[0], end=span[1], columns=columns))
+    return tuple(windows)
 
 
 def _trim(text: str, start: int, end: int) -> Span | None:
@@ -150,11 +172,44 @@ def _trim(text: str, start: int, end: int) -> Span | None:
     return (start + left, start + right) if right else None
 
 
-class _Outline:
-    """Where in a document a span stands: on which page, under which headings."""
+class _Tables:
+    """The tables of a document, and what each takes of a chunk."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, tokenizer: "Tokenizer") -> None:
+        self.tables: Sequence[Table] = tables(document.text, document.media_type)
+        names = list(dict.fromkeys(table.columns for table in self.tables if table.columns))
+        sizes = tokenizer.encode_batch_fast(names, add_special_tokens=False)
+        # One for the line's end, which is a token to some.
+        self._weights = {columns: len(size) + 1 for columns, size in zip(names, sizes, strict=True)}
+
+    def ahead(self, pieces: Sequence[Part], most: int) -> list[int]:
+        """Give what the names of columns take before each part of a chunk: 0 where it needs none.
+
+        Only rows of a table that began before the chunk need them; none have them where they take more than `most`.
+        """
+        table = table_at(self.tables, pieces[0].start)
+        weight = self._weights.get(table.columns, 0) if table else 0
+        return [weight if table and part.start < table.end and weight <= most else 0 for part in pieces]
+
+    def held(self, pieces: Sequence[Part], limit: int) -> set[int]:
+        """Give the parts that stay with the one before them: all of a table that fits, else its head and first row."""
+        held: set[int] = set()
+        for table in self.tables:
+            first = bisect_right(pieces, table.start, key=lambda part: part.end)
+            last = bisect_left(pieces, table.end, key=lambda part: part.start)
+            if sum(part.weight for part in pieces[first:last]) > limit:
+                last = min(last, bisect_right(pieces, table.body, key=lambda part: part.start))
+            if sum(part.weight for part in pieces[first:last]) <= limit:
+                held.update(range(first + 1, last))
+        return held
+
+
+class _Outline:
+    """Where in a document a span stands: on which page, under which headings, in which table."""
+
+    def __init__(self, document: Document, found: _Tables) -> None:
         self._document = document
+        self._tables = found.tables
         self._page_starts = [page.start for page in document.pages]
         self._heading_starts = [heading.start for heading in document.headings]
         self._paths = _paths(document)
@@ -178,7 +233,8 @@ class _Outline:
 
     def _heading_path(self, start: int) -> tuple[str, ...]:
         index = bisect_right(self._heading_starts, start)
-        return self._paths[index]
+        columns = columns_at(self._tables, start)
+        return (*self._paths[index], columns) if columns else self._paths[index]
 
 
 def _paths(document: Document) -> list[tuple[str, ...]]:

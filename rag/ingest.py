@@ -16,6 +16,7 @@ from rag.chunk import AUTO, ChunkingStrategy, chunk
 from rag.embed_ahead import AheadEmbedder, Checkpoint, Group
 from rag.errors import InvalidFile, RagError
 from rag.ports import Embedder, VectorCache, VectorKey, Vectors
+from rag.table import with_columns
 from rag.types import Chunk, Document
 
 # The first group is small, that the embedder need not wait for it, and each next one twice as large.
@@ -169,7 +170,7 @@ def _cut(kept: Kept[Ref], embedder: Embedder) -> _Prepared[Ref] | Rejected[Ref]:
     texts: dict[VectorKey, str] = {}
     keys = []
     for piece in chunks:
-        windows = [document.text[window.start : window.end] for window in piece.windows]
+        windows = [with_columns(one.columns, document.text[one.start : one.end]) for one in piece.windows]
         keys.append(tuple(vector_key(embedder.id, text) for text in windows))
         texts.update(zip(keys[-1], windows, strict=True))
     return _Prepared(ref=kept.ref, document=document, chunks=chunks, keys=tuple(keys), texts=texts)

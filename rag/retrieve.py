@@ -1,7 +1,7 @@
 """From a question to hits: both indexes searched, scores fused, the best looked at closer, their passages fetched."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
+from rag.table import ROW_TYPES
 from rag.types import Document
 
 if TYPE_CHECKING:
@@ -52,7 +53,6 @@ _ITEM = re.compile(r"[ \t]*(?:[-*+•●▪◦‣–]|\(?(?:\d{1,3}|[A-Za-z])[.)
 _UNDERLINE = re.compile(r"[ \t]*(?:=+|-+)[ \t]*(?:[\r\n]|\Z)")
 # A sentence ends before a blank that no lower-case letter follows; in Chinese and Japanese anywhere.
 _SENTENCE_END = re.compile(r"(?<=[.!?…؟।])[\"'”’»)\]]*\s+(?=[^\sa-z])|(?<=[。！？])[」』”）]*\s*(?=\S)")
-_ROW_TYPES = frozenset({"text/csv", "text/tab-separated-values"})
 # A paragraph this short is one part: finding its sentences would not change a chunk.
 _SHORT_CHARS = 160
 # Runs of symbols, base64 or blanks can be few word pieces and still fill a page.
@@ -123,7 +123,7 @@ def _places(document: Document, lines: Sequence[tuple[int, Cut, bool]]) -> Itera
 def _lines(document: Document) -> Iterator[tuple[int, Cut, bool]]:
     """Give each line that has text: its start, what begins there, and whether it is prose."""
     heading_starts = {heading.start for heading in document.headings}
-    rows = document.media_type in _ROW_TYPES
+    rows = document.media_type in ROW_TYPES
     fence = ""
     blank = after_heading = introduced = False
     first = True

@@ -50,17 +50,22 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A span of the canonical text that fits the embedder, so that nothing is truncated."""
+    """A span of the canonical text that fits the embedder, so that nothing is truncated.
+
+    `columns` are the names of the columns of a table that it goes on with: they are embedded with it.
+    """
 
     start: int
     end: int
+    columns: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """A passage that is found and cited as one: `text == document.text[start:end]`, always.
 
-    `heading_path` names the headings above it, outermost first. `windows` cover it in order.
+    `heading_path` names the headings above it, outermost first, and last the columns of a table that it goes on with.
+    `windows` cover it in order.
     """
 
     ordinal: int

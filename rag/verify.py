@@ -14,6 +14,7 @@ import numpy as np
 
 from rag.ingest import vector_key
 from rag.ports import ChunkSource, IndexRow, SearchIndex, VectorKey, Vectors
+from rag.table import columns_at, tables, with_columns
 from rag.types import ChunkId
 
 SAMPLE = 200
@@ -47,9 +48,10 @@ class StoredChunk:
 
 
 def check_chunks(
-    text: str, chunks: Sequence[StoredChunk], *, embedder_id: str, dimensions: int
+    text: str, chunks: Sequence[StoredChunk], *, embedder_id: str, dimensions: int, media_type: str = ""
 ) -> Iterator[tuple[ChunkId | None, str]]:
     """Give what is wrong with a document's chunks, each with its chunk where it is of one."""
+    found = tables(text, media_type)
     if (lost := _uncovered(text, 0, len(text), ((chunk.start, chunk.end) for chunk in chunks))) is not None:
         yield None, f"its text at {lost} is in no chunk"
     for chunk in chunks:
@@ -60,16 +62,21 @@ def check_chunks(
         ) is not None:
             yield chunk.chunk_id, f"its text at {lost} has no vector"
         for number, window in enumerate(chunk.windows):
-            if wrong := _wrong_with(window, text, embedder_id, dimensions):
+            keys = _keys(embedder_id, text[window.start : window.end], columns_at(found, window.start))
+            if wrong := _wrong_with(window, keys, dimensions):
                 yield chunk.chunk_id, f"the vector of its window {number} {wrong}"
 
 
-def text_is_at_fault(text: str, chunks: Sequence[StoredChunk], *, embedder_id: str) -> bool:
+def text_is_at_fault(text: str, chunks: Sequence[StoredChunk], *, embedder_id: str, media_type: str = "") -> bool:
     """Tell whether it is the document's text that changed: a chunk differs, and the hashes are of the chunk."""
+    found = tables(text, media_type)
     return any(
         chunk.text != text[chunk.start : chunk.end]
         and bool(chunk.windows)
-        and all(vector_key(embedder_id, _within(chunk, window)) == window.key for window in chunk.windows)
+        and all(
+            window.key in _keys(embedder_id, _within(chunk, window), columns_at(found, window.start))
+            for window in chunk.windows
+        )
         for chunk in chunks
     )
 
@@ -107,8 +114,13 @@ def _uncovered(text: str, start: int, end: int, spans: Iterable[tuple[int, int]]
     return place if text[place:end].strip() else None
 
 
-def _wrong_with(window: StoredWindow, text: str, embedder_id: str, dimensions: int) -> str:
-    if window.key != vector_key(embedder_id, text[window.start : window.end]):
+def _keys(embedder_id: str, text: str, columns: str) -> set[VectorKey]:
+    """Give the keys that a window may have: those of its text, alone or under the names of its columns."""
+    return {vector_key(embedder_id, text), vector_key(embedder_id, with_columns(columns, text))}
+
+
+def _wrong_with(window: StoredWindow, keys: set[VectorKey], dimensions: int) -> str:
+    if window.key not in keys:
         return "is of another text or of another embedder"
     if window.vector is None:
         return "is missing"

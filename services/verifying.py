@@ -98,11 +98,12 @@ def _check_document(stored: StoredDocument, embedder: Embedder) -> Iterator[Prob
     if stored.text is None:
         yield Problem(says=f"{stored.filename}: its text is missing", document_seq=stored.seq, reread=True)
         return
-    reread = verify.text_is_at_fault(stored.text, stored.chunks, embedder_id=embedder.id)
+    written = {"media_type": stored.media_type, "embedder_id": embedder.id}
+    reread = verify.text_is_at_fault(stored.text, stored.chunks, **written)
     if reread:
         yield Problem(says=f"{stored.filename}: its text is damaged", document_seq=stored.seq, reread=True)
         return
-    wrong = verify.check_chunks(stored.text, stored.chunks, embedder_id=embedder.id, dimensions=embedder.dimensions)
+    wrong = verify.check_chunks(stored.text, stored.chunks, dimensions=embedder.dimensions, **written)
     for chunk_id, says in wrong:
         place = stored.filename if chunk_id is None else f"{stored.filename}, chunk {chunk_id}"
         yield Problem(says=f"{place}: {says}", document_seq=stored.seq)

@@ -31,6 +31,7 @@ class StoredDocument:
     seq: int
     filename: str
     text: str | None
+    media_type: str
     chunks: tuple[StoredChunk, ...]
 
 
@@ -62,7 +63,7 @@ def indexed_documents(session: Session, generation: GenerationRow, *, since: int
 def read_stored(database: Database, generation: GenerationRow, seq: int) -> StoredDocument | None:
     """Give what there is of a document in a generation, of one moment; None where it is not in it."""
     with database.read() as session:
-        mine = select(DocumentRow.filename, DocumentTextRow.text, IndexedDocumentRow.document_seq)
+        mine = select(DocumentRow.filename, DocumentTextRow.text, DocumentTextRow.media_type)
         found = session.execute(
             mine.join(IndexedDocumentRow, IndexedDocumentRow.document_seq == DocumentRow.seq)
             .outerjoin(DocumentTextRow, DocumentTextRow.document_seq == DocumentRow.seq)
@@ -71,7 +72,8 @@ def read_stored(database: Database, generation: GenerationRow, seq: int) -> Stor
         if found is None:
             return None
         chunks = tuple(_chunks(session, generation.id, seq))
-        return StoredDocument(seq=seq, filename=found.filename, text=found.text, chunks=chunks)
+        media_type = found.media_type or ""
+        return StoredDocument(seq=seq, filename=found.filename, text=found.text, media_type=media_type, chunks=chunks)
 
 
 def unused_vectors(session: Session) -> dict[str, list[VectorKey]]:

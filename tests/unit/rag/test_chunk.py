@@ -13,6 +13,7 @@ from rag.chunk import AUTO, ChunkingStrategy, chunk
 from rag.errors import InvalidChunking
 from rag.parse import parse
 from rag.parse.headings import markdown_headings
+from rag.table import with_columns
 from rag.types import Chunk, Document, Page
 
 SMALL = ChunkingStrategy(max_tokens=100)
@@ -50,7 +51,7 @@ def paragraph(topic: str, sentences: int = 6) -> str:
 odd_text = st.lists(
     st.one_of(
         st.text(max_size=60),
-        st.sampled_from(["# H", "- item", "| a | b |", "```", "===", "\r\n", "\n\n"]),
+        st.sampled_from(["# H", "- item", "| a | b |", "| a | b |\n|---|---|", "```", "===", "\r\n", "\n\n"]),
         st.sampled_from(["。終わり。", "x" * 900, "🦀👩‍👩‍👧"]),
         st.sampled_from(
             [
@@ -79,7 +80,7 @@ def test_every_character_but_blanks_is_in_a_chunk_and_nothing_is_too_large(text:
     assert all(char.isspace() for index, char in enumerate(text) if index not in covered)
     assert all(c.text == text[c.start : c.end] and c.text.strip() == c.text != "" for c in chunks)
     assert all(count(c.text) <= size for c in chunks)
-    assert all(count(text[w.start : w.end]) <= 120 for c in chunks for w in c.windows)
+    assert all(count(with_columns(w.columns, text[w.start : w.end])) <= 120 for c in chunks for w in c.windows)
     assert [c.ordinal for c in chunks] == list(range(len(chunks)))
 
 
@@ -138,6 +139,50 @@ def test_tables_are_cut_between_rows() -> None:
     chunks = cut(f"| a | b | c |\n|---|---|---|\n{rows}")
     assert len(chunks) > 3
     assert all(c.text.startswith("|") and c.text.endswith("|") for c in chunks)
+
+
+def test_a_table_that_fits_is_never_cut() -> None:
+    table = "| plant | place |\n|---|---|\n" + "".join(f"| fern {n} | shade {n} |\n" for n in range(8))
+    for before in range(1, 12):
+        chunks = cut(f"{paragraph('rain', before)}\n\n{table}\n{paragraph('snow', 9)}")
+        assert [table.strip() in c.text for c in chunks].count(True) == 1
+
+
+def test_a_table_larger_than_a_window_is_one_chunk_where_it_fits_and_embedded_as_any_text() -> None:
+    table = "| plant | place |\n|---|---|\n" + "".join(f"| fern {n} | shade {n} |\n" for n in range(30))
+    text = f"{paragraph('rain', 30)}\n\n{table}\n{paragraph('snow', 30)}"
+    chunks = chunk(parse(text.encode(), "a.md"), TOKENIZER, ChunkingStrategy(max_tokens=400), max_window_tokens=120)
+    (whole,) = [c for c in chunks if table.strip() in c.text]
+    assert len(whole.windows) > 1
+    assert {w.columns for w in whole.windows} == {""}
+
+
+def test_later_pieces_of_a_table_carry_its_columns_beside_their_text() -> None:
+    rows = "".join(f"| row {n} | some words. And more words | {n * 17} |\n" for n in range(60))
+    text = f"# Sums\n\n| name | remark | sum |\n|---|---|---|\n{rows}"
+    first, *later = cut(text)
+    assert first.heading_path == ("Sums",)
+    assert "| name |" in first.text and "| row 0 |" in first.text
+    assert {c.heading_path for c in later} == {("Sums", "name | remark | sum")}
+    assert {w.columns for c in later for w in c.windows} == {"name | remark | sum"}
+    assert all(c.text == text[c.start : c.end] and "remark" not in c.text for c in later)
+
+
+def test_what_is_embedded_with_its_columns_fits_the_window() -> None:
+    rows = "".join(f"person {n},{'word ' * (n % 40)},{n}\n" for n in range(120))
+    text = f"name of the person,what was said of it,how many times\n{rows}"
+    chunks = chunk(parse(text.encode(), "a.csv"), TOKENIZER, max_window_tokens=100)
+    windows = [w for c in chunks for w in c.windows]
+    assert max(count(with_columns(w.columns, text[w.start : w.end])) for w in windows) <= 100
+    assert sum(bool(w.columns) for w in windows) > len(windows) / 2
+
+
+def test_columns_too_wide_to_be_embedded_with_each_row_are_left_to_the_headings() -> None:
+    names = ",".join(f"quantity sold in region {n}" for n in range(12))
+    text = f"{names}\n" + "".join(",".join(str(n * k) for k in range(12)) + "\n" for n in range(90))
+    later = chunk(parse(text.encode(), "a.csv"), TOKENIZER, SMALL, max_window_tokens=100)[1:]
+    assert {w.columns for c in later for w in c.windows} == {""}
+    assert all(c.heading_path[0].startswith("quantity sold in region 0 | ") for c in later)
 
 
 def test_csv_is_cut_between_lines() -> None:

@@ -78,6 +78,28 @@ def test_the_text_is_at_fault_where_hashes_speak_for_the_chunk() -> None:
     assert not text_is_at_fault(TEXT, [replace(CHUNKS[0], text="clad holds water"), CHUNKS[1]], embedder_id="e")
 
 
+def test_rows_may_be_embedded_under_their_columns_or_as_earlier_versions_did_alone() -> None:
+    text = "city,sum\nBonn,7\nRome,8"
+    chunks = [
+        StoredChunk(
+            chunk_id=ChunkId(0),
+            ordinal=0,
+            text=text,
+            start=0,
+            end=22,
+            windows=(
+                StoredWindow(start=0, end=15, key=vector_key("e", text[:15]), vector=UNIT, intact=True),
+                StoredWindow(start=16, end=22, key=vector_key("e", embedded), vector=UNIT, intact=True),
+            ),
+        )
+        for embedded in ("Rome,8", "city | sum\nRome,8", "city | sums\nRome,8")
+    ]
+    wrong = [list(check_chunks(text, [one], embedder_id="e", dimensions=2, media_type="text/csv")) for one in chunks]
+    assert [len(says) for says in wrong] == [0, 0, 1]
+    damaged = text.replace("Bonn", "Born")
+    assert text_is_at_fault(damaged, [chunks[1]], embedder_id="e", media_type="text/csv")
+
+
 @pytest.fixture
 def source() -> MemorySource:
     source = MemorySource()
