@@ -11,13 +11,14 @@ from finetune.adapter import MANIFEST, base_hash
 from finetune.errors import ModelUnavailable
 from finetune.model import Base, best_device, load_model
 from finetune.tokenizer import load_tokenizer, longest_input
-from services.engines.local.adapters import Adapter, Adapters
+from services.engines.local.adapters import Adapters
 from services.engines.local.batch import Batch
 from services.engines.local.choice import Event
 from services.engines.local.errand import Errand
 from services.engines.local.passes import Passes
 from services.engines.local.passport import check_passport
 from services.engines.local.speaker import Speaker, context_tokens, end_tokens
+from services.engines.local.stacks import Adapter
 from services.engines.local.wanted import Asked, WantedModel
 from services.engines.local.weights import Weights
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Literal
 
-from services.engines.local.adapters import Adapter, Adapters, Span
+from services.engines.local.adapters import Adapters
 from services.engines.local.attention import NAME, Group, Kept, Layout, register, unsupported
 from services.engines.local.cache import Row, Shelf
 from services.engines.local.products import quicken
+from services.engines.local.runs import Span
+from services.engines.local.stacks import Adapter
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +36,10 @@ class Segment:
         return self.row.shelf
 
     @property
-    def order(self) -> tuple[int, bool, int, int]:
+    def order(self) -> tuple[tuple[int, int], bool, int, int]:
         """Tokens of one adapter stand together, and within it single ones in the order of their rows."""
-        number = 0 if self.adapter is None else self.adapter.number
-        return number, len(self.tokens) > 1, self.shelf.capacity, self.row.index
+        among = (0, 0) if self.adapter is None else self.adapter.order
+        return among, len(self.tokens) > 1, self.shelf.capacity, self.row.index
 
 
 class Passes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from services.engines.local.adapters import Adapter
+from services.engines.local.stacks import Adapter
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
