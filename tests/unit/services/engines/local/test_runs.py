@@ -62,6 +62,14 @@ def test_each_token_is_changed_by_its_own_adapter_alone(counts: list[int], dtype
     assert torch.equal(after[:3], before[:3]) and torch.equal(after[-2:], before[-2:])
 
 
+def test_tokens_between_those_of_neighbours_are_left_alone() -> None:
+    first, second = adapters(2)
+    some = spans([(first, 1), (None, 2), (second, 1)])
+    given, before = torch.randn(4, IN), torch.randn(4, OUT)
+
+    torch.testing.assert_close(changed(given, before, runs_of(some, "cpu")), expected(given, before, some))
+
+
 def test_adapters_in_bfloat16_change_a_batch_in_bfloat16() -> None:
     some = spans([(adapter, 2) for adapter in adapters(4, torch.bfloat16)])
     given, before = torch.randn(8, IN, dtype=torch.bfloat16), torch.randn(8, OUT, dtype=torch.bfloat16)
