@@ -17,6 +17,7 @@ from rag.adjacent import Between, joined
 from rag.budget import within_budget
 from rag.cite import CitationFilter, is_refusal, verified
 from rag.condense import condense
+from rag.decompose import decompose, merged
 from rag.ports import Generator
 from rag.support import Check
 from rag.types import Answer, Citation, Grounding, Hit, Support
@@ -30,7 +31,8 @@ CountTokens: TypeAlias = Callable[[str], int]
 class Asking:
     """How a question is grounded: where to search, what to say to the model, how much fits.
 
-    With `between` sources that follow each other in a document become one.
+    With `between` sources that follow each other in a document become one. With `decompose` a question that needs
+    several look-ups is searched for part by part.
     """
 
     search: Search
@@ -40,6 +42,7 @@ class Asking:
     context_tokens: int = 3000
     generator: Generator | None = None
     between: Between | None = None
+    decompose: bool = False
 
 
 def answer(question: str, *, asking: Asking, write: Write, conversation: Sequence[Message] = ()) -> Answer:
@@ -55,8 +58,13 @@ def ground(question: str, *, asking: Asking, conversation: Sequence[Message] = (
     with _timed(timings, "condense"):
         template = asking.templates.get("condense_question")
         standalone = condense(question, conversation, template=template, generator=asking.generator)
+    queries: tuple[str, ...] = (standalone,)
+    if asking.decompose:
+        with _timed(timings, "decompose"):
+            queries = _decomposed(standalone, asking)
     with _timed(timings, "search"):
-        hits = asking.search(standalone)
+        found = [asking.search(query) for query in queries]
+        hits = merged(found) if len(found) > 1 else found[0]
     with _timed(timings, "prompt"):
         sources = within_budget(hits, asking.context_tokens, asking.count_tokens)
         if asking.between is not None:
@@ -68,6 +76,7 @@ def ground(question: str, *, asking: Asking, conversation: Sequence[Message] = (
         instructions=message.content,
         role=message.role,
         prompt=asking.prompt,
+        queries=queries,
         timings_ms=timings,
     )
 
@@ -106,6 +115,13 @@ def concluded(
 def refusal(templates: Templates) -> str:
     """Give the sentence that says that the documents do not answer."""
     return templates.get("refuse").render()
+
+
+def _decomposed(question: str, asking: Asking) -> tuple[str, ...]:
+    """Give its parts and then the question itself: a part that went wrong must not lose what it would have found."""
+    template = asking.templates.get("decompose_question")
+    parts = decompose(question, template=template, generator=asking.generator)
+    return parts if len(parts) == 1 else tuple(dict.fromkeys((*parts, question)))
 
 
 def _prompt(template: Template, question: str, sources: Sequence[Hit], refusal: str) -> Message:

@@ -43,14 +43,15 @@ def condense(
 
 
 def _joined(question: str, turns: Sequence[Message]) -> str:
-    if not _points_back(question):
+    if not points_back(question):
         return question
     asked = [turn.content for turn in turns if turn.role == "user"]
-    standing = next((text for text in reversed(asked) if not _points_back(text)), asked[0] if asked else "")
+    standing = next((text for text in reversed(asked) if not points_back(text)), asked[0] if asked else "")
     return f"{standing} {question}".strip()
 
 
-def _points_back(question: str) -> bool:
+def points_back(question: str) -> bool:
+    """Tell whether a question leans on what was said before it."""
     words = len(_WORD.findall(question))
     continues = words <= 6 and _CONNECTING.search(question)
     bare = words <= 2 and _ASKING.search(question)

@@ -133,6 +133,7 @@ class Grounding:
 
     `sources[i]` is cited as `[i + 1]`. `instructions` is the rendered prompt template, to be sent
     in the role `role` (`system`: before the conversation; `user`: in place of the last question).
+    `queries` are what was searched for: the question, after its parts where it was decomposed.
     """
 
     question: str
@@ -140,6 +141,7 @@ class Grounding:
     instructions: str
     role: str
     prompt: str
+    queries: tuple[str, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)
 
 

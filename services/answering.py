@@ -11,22 +11,21 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from prompts import Message
 from rag.answer import Asking, concluded, finish, ground, refusal
-from rag.errors import GeneratorFailed
 from rag.retrieve import SearchOptions
 from rag.support import Check, Judge, Policy
 from rag.types import Answer, Citation, Grounding, Passage
 from services.engines.engine import ChatRequest
 from services.engines.extractive import texts_of
 from services.engines.fallback import Answered, Candidate, Line, Tried, line_up
+from services.engines.generator import EngineGenerator
 from services.engines.parameters import effective
 from services.engines.router import Route
-from services.errors import BadRequest, NotFound, ServiceError
+from services.errors import BadRequest, NotFound
 from services.model_table import EXTRACTIVE
 from services.settings import AliasSettings
 from services.storage.pages import find_outline, read_span
@@ -41,10 +40,11 @@ _workers: RunVar[anyio.CapacityLimiter] = RunVar("workers")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSearch:
-    """The documents that a caller wants an answer from; `options` is None for the defaults."""
+    """The documents that a caller wants an answer from; what is None is left to the alias, then to the defaults."""
 
     store_ids: tuple[str, ...]
     options: SearchOptions | None = None
+    decompose: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +194,9 @@ def _grounded(
         count_tokens=lambda text: len(tokenizer.encode(text, add_special_tokens=False)),
         prompt=alias.prompt,
         context_tokens=services.settings.context_tokens,
-        generator=_EngineGenerator(route) if route.generative else None,
+        generator=EngineGenerator(route) if route.generative else None,
         between=partial(_between, services, project_id),
+        decompose=alias.decompose if search.decompose is None else search.decompose,
     )
     question, conversation = _question(request.messages)
     grounding = ground(question, asking=asking, conversation=conversation)
@@ -248,20 +249,3 @@ def _asking(message: Mapping[str, Any], text: str) -> Mapping[str, Any]:
     content = message["content"]
     others = [part for part in content if part.get("type") != "text"] if isinstance(content, list) else []
     return {**message, "content": [{"type": "text", "text": text}, *others] if others else text}
-
-
-@dataclass(frozen=True, slots=True)
-class _EngineGenerator:
-    """Lets the synchronous steps of grounding, in their worker thread, ask an engine of the event loop."""
-
-    route: Route
-
-    def generate(self, messages: Sequence[Message], *, max_tokens: int) -> str:
-        wire = tuple({"role": message.role, "content": message.content} for message in messages)
-        request = ChatRequest(messages=wire, params={"max_completion_tokens": max_tokens, "temperature": 0})
-        engine = self.route.engine
-        try:
-            completion = anyio.from_thread.run(self.route.gate.answer, lambda: engine.chat(request))
-        except ServiceError as exc:
-            raise GeneratorFailed(f"The {engine.name} engine did not rewrite the question.") from exc
-        return str(completion["choices"][0].get("message", {}).get("content") or "")

@@ -87,13 +87,15 @@ class ModelSettings(_Strict):
 class AliasSettings(_Strict):
     """A model name that binds a generator, vector stores (by name or id), a prompt and defaults.
 
-    `fallbacks` come after those of its model.
+    With `decompose` questions that need several look-ups are searched for part by part. `fallbacks` come after those
+    of its model.
     """
 
     model: str
     vector_stores: tuple[str, ...] = ()
     prompt: str = "answer_with_sources"
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    decompose: bool = False
     fallbacks: tuple[str, ...] = ()
 
 
@@ -145,6 +147,7 @@ class Settings(_Strict):
 
     context_tokens: Annotated[int, Field(ge=256)] = 3000
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
+    rewrite_model: str | None = None
     unsupported: Literal["keep", "mark", "drop"] | None = None
 
     worker: bool = True

@@ -14,6 +14,7 @@ groq_api_key: gsk_of_the_operator
 groq_base_url: {url}
 upstream_retries: 1
 circuit_failures: 0  # tests of failures must not stand in one another's way
+rewrite_model: llama
 models:
   - {{id: llama, engine: groq, source: llama-3.3-70b-versatile}}
   - {{id: hasty, engine: groq, source: llama-3.3-70b-versatile, timeout_s: 0.2}}

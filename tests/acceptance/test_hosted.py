@@ -322,3 +322,31 @@ def test_aliases_bind_stores_by_name(hosted_client: OpenAI, handbook: str) -> No
 def test_groq_is_off_without_a_key(client: OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="set GROQ_API_KEY"):
         client.chat.completions.create(model="groq/llama-3.3-70b-versatile", messages=HELLO)
+
+
+def test_a_question_is_decomposed_by_the_model_that_answers(
+    hosted_client: OpenAI, upstream: Upstream, handbook: str
+) -> None:
+    parts = "When are tomatoes planted?\nWhat is loam made of?"
+    upstream.script(completion(parts), stream("They are planted in May [1]."))
+    answer = hosted_client.responses.create(
+        model="llama",
+        input="Tomatoes' planting time, loam's ingredients?",
+        tools=[{"type": "file_search", "vector_store_ids": [handbook], "decompose": True}],  # type: ignore[list-item]
+    )
+
+    asked, written = upstream.received
+    assert "Tomatoes' planting time" in asked.body["messages"][0]["content"]
+    sources = written.body["messages"][0]["content"]
+    assert '<source number="1" file="planting.md"' in sources and '<source number="2" file="soil.md"' in sources
+    queries = answer.output[0].to_dict()["queries"]
+    assert queries == [*parts.splitlines(), "Tomatoes' planting time, loam's ingredients?"]
+
+
+def test_a_query_is_rewritten_by_the_model_for_it(hosted_client: OpenAI, upstream: Upstream, handbook: str) -> None:
+    upstream.script(completion("tomatoes planting month"), error(400, "No"))
+    search = hosted_client.vector_stores.search
+    page = search(handbook, query="When do those red things go out?", rewrite_query=True)
+    assert (page.search_query, page.data[0].filename) == (["tomatoes planting month"], "planting.md")
+
+    assert search(handbook, query="Tell me about clay?", rewrite_query=True).search_query == ["clay"]

@@ -39,6 +39,15 @@ def test_a_response_cites_its_documents(client: OpenAI, own_handbook: str) -> No
     assert response.usage is not None and response.usage.total_tokens > 0
 
 
+def test_a_question_for_two_things_can_be_searched_for_one_by_one(client: OpenAI, own_handbook: str) -> None:
+    question = "When are tomatoes planted and what is loam made of?"
+    response = client.responses.create(model="default", input=question, tools=[search(own_handbook, decompose=True)])
+    call = response.output[0].to_dict()
+
+    assert call["queries"] == ["When are tomatoes planted?", "what is loam made of?", question]
+    assert response.to_dict()["loam"]["answered"] is True
+
+
 def test_the_events_come_in_openai_s_order_and_add_up(client: OpenAI, own_handbook: str) -> None:
     whole = ask(client, own_handbook, QUESTION)
     with client.responses.stream(model="default", input=QUESTION, tools=[search(own_handbook)]) as events:

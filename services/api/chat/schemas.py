@@ -17,12 +17,16 @@ TokenLimit: TypeAlias = Annotated[int, Field(ge=1)]
 
 
 class FileSearchOptions(WireRequest):
-    """Which documents to answer from: the same words as in `/v1/responses` and in a search."""
+    """Which documents to answer from: the same words as in `/v1/responses` and in a search.
+
+    With `decompose` a question that needs several look-ups is searched for part by part; null is as the alias says.
+    """
 
     vector_store_ids: Annotated[list[Unicode], Field(min_length=1)]
     max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
     filters: dict[str, Any] | None = None
     ranking_options: RankingOptions | None = None
+    decompose: bool | None = None
 
     def to_search(self, default_results: int, *, place: str) -> FileSearch:
         """Give what is to be searched. Raises InvalidFilter, InvalidRanking."""
@@ -30,7 +34,7 @@ class FileSearchOptions(WireRequest):
         options = ranking.search_options(
             max_results=self.max_num_results or default_results, filters=self.filters, place=f"{place}.filters"
         )
-        return FileSearch(store_ids=tuple(self.vector_store_ids), options=options)
+        return FileSearch(store_ids=tuple(self.vector_store_ids), options=options, decompose=self.decompose)
 
 
 class AsItCame(BaseModel):

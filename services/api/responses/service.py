@@ -204,7 +204,7 @@ def _searched(asked: ResponseRequest, turn: Turn, writing: Writing) -> list[Even
         return []
     shown = "file_search_call.results" in (asked.include or ())
     results = [_result(hit) for hit in turn.grounding.sources] if shown else None
-    return list(writing.searched([turn.grounding.question], results))
+    return list(writing.searched(list(turn.grounding.queries), results))
 
 
 def _result(hit: Hit) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from services.api.vector_stores.schemas import (
     store_deleted,
 )
 from services.api.vector_stores.search import SearchPage, SearchVectorStore, search_page
+from services.rewriting import rewritten
 from services.storage.vector_stores import list_stores
 
 router = APIRouter()
@@ -73,6 +74,8 @@ def search(
     services: ServicesDep, project_id: ProjectDep, vector_store_id: str, wanted: SearchVectorStore
 ) -> SearchPage:
     queries = wanted.queries()
+    if wanted.rewrite_query:
+        queries = rewritten(services, project_id, queries)
     hits = services.searching.search(project_id, [vector_store_id], queries, wanted.options())
     return search_page(queries, hits)
 

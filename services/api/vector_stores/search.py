@@ -1,6 +1,5 @@
 """`POST /v1/vector_stores/{id}/search`: its wire, and how it becomes a search."""
 
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -16,16 +15,6 @@ from services.api.wire import LIST, TEXT, Text, WireRequest, text_or_list
 from services.ids import CHUNK
 
 MAX_QUERIES = 32
-
-_COURTESY = re.compile(
-    r"^\s*(?:(?:"
-    r"hi|hello|hey|please|kindly|do you know"
-    r"|(?:(?:can|could|would|will) you )?(?:please )?(?:tell|show|give|explain to) (?:me|us)"
-    r"|i(?: want| need|'d like| would like) to (?:know|understand|find out)"
-    r")\b(?: about\b)?[\s,:!.]*)+",
-    re.IGNORECASE,
-)
-
 
 # Only their ratio counts; the bound keeps their sum a number.
 Weight: TypeAlias = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
@@ -72,9 +61,8 @@ class SearchVectorStore(WireRequest):
     rewrite_query: bool = False
 
     def queries(self) -> list[str]:
-        """Give the queries as they are to be searched for."""
-        given = [self.query] if isinstance(self.query, str) else self.query
-        return [rewrite(query) for query in given] if self.rewrite_query else given
+        """Give the queries as they came."""
+        return [self.query] if isinstance(self.query, str) else self.query
 
     def options(self) -> SearchOptions:
         """Raises InvalidFilter, InvalidRanking."""
@@ -111,14 +99,6 @@ class SearchPage(BaseModel):
     data: list[SearchResult]
     has_more: bool
     next_page: str | None
-
-
-def rewrite(query: str) -> str:
-    """Give a question without its courtesies and question mark; as it was if nothing else is left.
-
-    A rule and no model: the words that are left are searched for as they stand.
-    """
-    return _COURTESY.sub("", query).strip().rstrip("?").rstrip() or query
 
 
 def search_page(queries: Sequence[str], hits: Sequence[Hit]) -> SearchPage:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from prompts import Message, Templates
 from rag.answer import Asking, answer, concluded, ground, refusal
 from rag.types import ChunkId, Citation, Grounding, Hit, Passage
@@ -87,6 +89,40 @@ def test_follow_up_is_searched_for_with_the_question_it_points_to():
     seen = []
     ground("And how long is it valid?", asking=_asking(seen=seen), conversation=[Message("user", "What is a permit?")])
     assert seen == ["What is a permit? And how long is it valid?"]
+
+
+def test_decomposed_question_is_searched_part_by_part_and_whole():
+    seen = []
+    asking = replace(_asking(_hit(), seen=seen), decompose=True)
+    question = "What does the permit cost and who issues driving licences?"
+    grounding = ground(question, asking=asking)
+    assert seen == ["What does the permit cost?", "who issues driving licences?", question]
+    assert (grounding.question, grounding.queries) == (question, tuple(seen))
+    assert len(grounding.sources) == 1
+    assert "decompose" in grounding.timings_ms
+
+
+def test_every_part_of_a_question_has_a_source_within_the_budget():
+    found = {
+        "What does the permit cost?": [_hit("Permits cost 60 euros.", n) for n in range(1, 5)],
+        "who issues driving licences?": [_hit("The town hall issues licences.", 9)],
+    }
+    asking = Asking(
+        search=lambda question: found.get(question, []),
+        templates=Templates(),
+        count_tokens=lambda text: len(text.split()),
+        context_tokens=12,
+        decompose=True,
+    )
+    sources = ground("What does the permit cost and who issues driving licences?", asking=asking).sources
+    assert [hit.passage.chunk_id for hit in sources] == [1, 9]
+
+
+def test_question_is_searched_whole_unless_told_otherwise():
+    seen = []
+    grounding = ground("What does the permit cost and who issues driving licences?", asking=_asking(seen=seen))
+    assert list(grounding.queries) == seen == ["What does the permit cost and who issues driving licences?"]
+    assert "decompose" not in grounding.timings_ms
 
 
 def test_sources_stay_within_the_budget():

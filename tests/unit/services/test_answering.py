@@ -54,6 +54,7 @@ class World:
         self.embedder = WordEmbedder()
         self.entailment: Entailment | None = None
         self.searched: list[str] = []
+        self.search = SEARCH
         self.hits = hits
         route = Route(model_id="m", engine=engine, generative=True, gate=Gate("m"), alias=alias)  # type: ignore[arg-type]
         extractive = Extractive(lambda: self.embedder, self.templates)
@@ -70,7 +71,7 @@ class World:
     def turn(self, *messages: Mapping[str, Any], **params: Any) -> Turn:
         def work() -> Turn:
             services: Any = self
-            return prepare(services, "p", model="m", messages=messages, params=params, file_search=SEARCH)
+            return prepare(services, "p", model="m", messages=messages, params=params, file_search=self.search)
 
         return asyncio.run(in_worker(work))
 
@@ -111,6 +112,21 @@ def test_a_follow_up_is_rewritten_by_the_engine(world: World, writer: Writer) ->
     assert world.searched == ["How are tomatoes planted?"]
     assert turn.grounding and turn.grounding.question == "How are tomatoes planted?"
     assert "And how?" in writer.heard[0][0]["content"]
+
+
+def test_an_alias_has_questions_decomposed_by_its_model_and_a_request_may_say_otherwise(
+    home: Path, writer: Writer
+) -> None:
+    writer.says = "When are tomatoes planted?\nWho plants tomatoes?"
+    world = World(home, writer, AliasSettings(model="m", decompose=True), [HIT])
+    question = "When and by whom are tomatoes planted?"
+    world.turn({"role": "user", "content": question})
+    assert world.searched == ["When are tomatoes planted?", "Who plants tomatoes?", question]
+
+    world.searched.clear()
+    world.search = FileSearch(store_ids=("vs_1",), decompose=False)
+    world.turn({"role": "user", "content": question})
+    assert world.searched == [question]
 
 
 def test_a_follow_up_survives_an_engine_that_fails(world: World, writer: Writer) -> None:

@@ -3,25 +3,10 @@ from pydantic import ValidationError
 
 from rag.errors import InvalidFilter
 from rag.fuse import Weights
-from services.api.vector_stores.search import SearchVectorStore, rewrite
+from services.api.vector_stores.search import SearchVectorStore
 
 
-@pytest.mark.parametrize(
-    ("asked", "searched"),
-    [
-        ("Could you tell me about barley?", "barley"),
-        ("Hello, please show us the rules for leave", "the rules for leave"),
-        ("I'd like to know how long bread rests?", "how long bread rests"),
-        ("What is loam?", "What is loam"),
-        ("please?", "please?"),
-        ("Hidden fees", "Hidden fees"),
-    ],
-)
-def test_a_rewritten_query_loses_its_courtesies_only(asked: str, searched: str) -> None:
-    assert rewrite(asked) == searched
-
-
-def test_queries_are_left_alone_unless_told_otherwise() -> None:
+def test_queries_are_given_as_they_came() -> None:
     assert SearchVectorStore(query="Please?").queries() == ["Please?"]
     assert SearchVectorStore(query=["a", "b"]).queries() == ["a", "b"]
 
