@@ -15,6 +15,7 @@ from typing import Generic, TypeAlias, TypeVar
 from rag.chunk import AUTO, ChunkingStrategy, chunk
 from rag.embed_ahead import AheadEmbedder, Checkpoint, Group
 from rag.errors import InvalidFile, RagError
+from rag.knowledge.types import ChunkGraph
 from rag.ports import Embedder, VectorCache, VectorKey, Vectors
 from rag.table import with_columns
 from rag.types import Chunk, Document
@@ -51,7 +52,7 @@ class Ingested(Generic[Ref]):
     """A file ready to be stored: `keys[i][j]` names the vector of window j of chunk i.
 
     `vectors` holds those that were not known, `float32 [1 + sentences, dimensions]` each: the window's own, then those
-    of its sentences.
+    of its sentences. `graphs` are what the chunks name, one each, where the caller has had them drawn.
     """
 
     ref: Ref
@@ -59,6 +60,7 @@ class Ingested(Generic[Ref]):
     chunks: tuple[Chunk, ...]
     keys: tuple[tuple[VectorKey, ...], ...]
     vectors: Mapping[VectorKey, Vectors]
+    graphs: tuple[ChunkGraph, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

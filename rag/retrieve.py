@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from rag.closer import evened, meanings, sentence_cosines
 from rag.diverse import diverse
 from rag.fuse import Weights, fuse
+from rag.knowledge.lift import lift
+from rag.knowledge.walk import EntityGraph, walk
 from rag.lexical import TextScores
 from rag.ports import ChunkSource, Embedder, Filter, Reranker, SearchIndex, Vectors
 from rag.reading import reading
@@ -22,6 +24,9 @@ CLOSER = 50
 NEIGHBOURHOOD = 30
 # So many of the best are read by a reranker, where there is one.
 RERANKED = 50
+# From so many of the best the graph is walked, and so many of those that it reaches may be lifted.
+ORIGINS = 10
+REACHED = 64
 LONGEST_TOKEN = 24
 
 
@@ -59,6 +64,7 @@ class _Candidate:
     sentence_cosine: float | None
     bm25: float | None
     rerank: float | None = None
+    graph_path: tuple[str, ...] = ()
 
 
 def retrieve(
@@ -69,11 +75,13 @@ def retrieve(
     embedder: Embedder,
     options: SearchOptions | None = None,
     reranker: Reranker | None = None,
+    graph: EntityGraph | None = None,
 ) -> list[Hit]:
     """Give the best passages for a query, best first; for several queries, each passage by its best one.
 
     The index is synced first, so what the source holds is what is searched. Equal scores are
-    ordered by chunk id. With a `reranker` the best RERANKED, or as many as are wanted, have its scores.
+    ordered by chunk id. With a `graph` passages are found too that only what these name leads to. With a `reranker` the
+    best RERANKED, or as many as are wanted, have its scores.
     """
     options = options or SearchOptions()
     index.sync(source)
@@ -81,7 +89,10 @@ def retrieve(
     best: dict[ChunkId, _Candidate] = {}
     asked: dict[ChunkId, str] = {}
     for one in _embedded(query, embedder, options.weights):
-        for candidate in _candidates(one, index, source, within, options):
+        candidates = _candidates(one, index, source, within, options)
+        if graph is not None:
+            candidates = _over_graph(one, candidates, graph, index, within, options)
+        for candidate in candidates:
             known = best.get(candidate.chunk_id)
             if known is None or candidate.score > known.score:
                 best[candidate.chunk_id], asked[candidate.chunk_id] = candidate, one.text
@@ -182,6 +193,29 @@ def _as_read(passage: Passage) -> str:
     return "\n".join((*passage.heading_path, passage.text))
 
 
+def _over_graph(
+    query: _Query,
+    ranked: Sequence[_Candidate],
+    graph: EntityGraph,
+    index: SearchIndex,
+    within: NDArray[np.int64] | None,
+    options: SearchOptions,
+) -> list[_Candidate]:
+    """Lift what the graph leads to from the best; what is no candidate yet is one by what it has by itself."""
+    reached = walk(query.text, graph, [one.chunk_id for one in ranked[:ORIGINS]])[:REACHED]
+    known = {one.chunk_id: one for one in ranked}
+    unseen = np.array(sorted({one.chunk_id for one in reached} - known.keys()), dtype=np.int64)
+    unseen = unseen if within is None else np.intersect1d(unseen, within)
+    words = index.search_text(query.text if options.weights.text else "", len(unseen), unseen)
+    cosines = {} if query.vector is None else index.search_vectors(query.vector, len(unseen), unseen)
+    fused = dict.fromkeys(map(ChunkId, unseen.tolist()), 0.0)
+    fused |= fuse(cosines, words, options.weights.as_read(query.reading))
+    known |= {one.chunk_id: one for one in _ranked(fused, fused, cosines, {}, words)}
+    lifted = lift({one.chunk_id: one.score for one in known.values()}, reached)
+    moved = {one.chunk_id: replace(known[one.chunk_id], score=one.score, graph_path=one.path) for one in lifted}
+    return _in_order([*(one for one in ranked if one.chunk_id not in moved), *moved.values()])
+
+
 def _diverse(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOptions) -> list[_Candidate]:
     """Choose among the best CLOSER, or twice as many as are wanted."""
     best = ranked[: max(CLOSER, 2 * options.max_results)]
@@ -238,4 +272,5 @@ def _hit(candidate: _Candidate, passage: Passage, rank: int) -> Hit:
         sentence_cosine=candidate.sentence_cosine,
         fused=candidate.fused,
         rerank=candidate.rerank,
+        graph_path=candidate.graph_path,
     )

@@ -5,7 +5,7 @@ switch, which is one transaction. What was live before is kept to go back to.
 """
 
 import threading
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import event
 from sqlalchemy.orm import Session
@@ -60,6 +60,7 @@ class Generations:
         *,
         embedder: str | None = None,
         chunking: ChunkingStrategy | None = None,
+        graph: bool | None = None,
         owner: str | None = None,
     ) -> GenerationRow | None:
         """Have a store's index made with what is given and else as it is; None where it is so already.
@@ -69,7 +70,11 @@ class Generations:
         Raises BadRequest while another is being made.
         """
         live = live_generation(session, store.id)
-        wanted = embedder or live.embedder, chunking or chunking_of(live), True
+        wanted = _Made(
+            embedder=embedder or live.embedder,
+            chunking=chunking or chunking_of(live),
+            graph=live.graph if graph is None else graph,
+        )
         if (building := generation_being_made(session, store.id)) is not None:
             if _made_of(building) != wanted:
                 raise _busy(store, building)
@@ -79,7 +84,14 @@ class Generations:
         alike = [one for one in list_generations(session, store.id) if _made_of(one) == wanted]
         if alike:
             return self._go_on(session, alike[-1], owner)
-        made = add_generation(session, store, embedder=wanted[0], chunking=wanted[1], state=GenerationState.BUILDING)
+        made = add_generation(
+            session,
+            store,
+            embedder=wanted.embedder,
+            chunking=wanted.chunking,
+            graph=wanted.graph,
+            state=GenerationState.BUILDING,
+        )
         return self._enqueue(session, made, owner)
 
     def roll_back(self, session: Session, store: VectorStoreRow, *, owner: str | None = None) -> GenerationRow:
@@ -129,8 +141,23 @@ def changed_chunking(
     return ChunkingStrategy(max_tokens=max_tokens, overlap_tokens=overlap)
 
 
-def _made_of(generation: GenerationRow) -> tuple[str, ChunkingStrategy, bool]:
-    return generation.embedder, chunking_of(generation), generation.sentences
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """What a generation is made with; those of an earlier loam lack vectors of their sentences."""
+
+    embedder: str
+    chunking: ChunkingStrategy
+    graph: bool
+    sentences: bool = True
+
+
+def _made_of(generation: GenerationRow) -> _Made:
+    return _Made(
+        embedder=generation.embedder,
+        chunking=chunking_of(generation),
+        graph=generation.graph,
+        sentences=generation.sentences,
+    )
 
 
 def _busy(store: VectorStoreRow, building: GenerationRow) -> BadRequest:

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from rag.ingest import Kept, Outcome, Rejected, reindex
 from rag.ports import Embedder, VectorCache
 from services.errors import ServiceError
+from services.graphing import Drawing
 from services.storage.database import Database
 from services.storage.documents import VectorsGone, index_document, read_document
 from services.storage.generations import strategy_of
@@ -32,6 +33,7 @@ class Filling:
     generation: GenerationRow
     embedder: Embedder
     cache: VectorCache
+    drawing: Drawing
     guard: Callable[[Session], GenerationRow]
     checkpoint: Callable[[], None] = lambda: None
 
@@ -39,7 +41,10 @@ class Filling:
         """Put in what these documents hold now, each whole; one that changes meanwhile is left out."""
         kept = self._kept(seqs)
         for done in reindex(kept, embedder=self.embedder, cache=self.cache, checkpoint=self.checkpoint):
-            self._settle(done)
+            self._settle(self.drawing.draw(self.generation.project_id, done, self._has_graph, self.checkpoint))
+
+    def _has_graph(self, _seq: int) -> bool:
+        return self.generation.graph
 
     def _kept(self, seqs: Sequence[int]) -> Iterator[Kept[int]]:
         for seq in seqs:

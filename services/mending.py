@@ -10,7 +10,6 @@ from rag.ports import Embedder
 from services.errors import BadRequest
 from services.indexing import Filling
 from services.storage.chunks import SqlChunkSource
-from services.storage.database import Database
 from services.storage.generations import live_generation
 from services.storage.stored import SoundVectors, unused_vectors
 from services.storage.tables import DocumentRow, GenerationRow, GenerationState, VectorStoreRow
@@ -30,7 +29,7 @@ def find_problems(services: "Services", store: VectorStoreRow) -> list[Problem]:
 def mend(services: "Services", store: VectorStoreRow, problems: Sequence[Problem]) -> None:
     """Mend what can be mended of these problems."""
     generation, embedder = _live(services, store)
-    _put_anew(services.database, generation, embedder, documents_of(problems, reread=False))
+    _put_anew(services, generation, embedder, documents_of(problems, reread=False))
     _read_anew(services, documents_of(problems, reread=True))
     if any(problem.unused for problem in problems):
         with services.database.write() as session:
@@ -55,7 +54,7 @@ def _live(services: "Services", store: VectorStoreRow) -> tuple[GenerationRow, E
     return generation, services.embedders.named(store.project_id, generation.embedder)
 
 
-def _put_anew(database: Database, generation: GenerationRow, embedder: Embedder, seqs: Sequence[int]) -> None:
+def _put_anew(services: "Services", generation: GenerationRow, embedder: Embedder, seqs: Sequence[int]) -> None:
     """Cut the documents again, and embed what has no sound vector. Their chunks get other ids: every index follows."""
 
     def guard(session: Session) -> GenerationRow:
@@ -64,8 +63,15 @@ def _put_anew(database: Database, generation: GenerationRow, embedder: Embedder,
             raise BadRequest("Another generation of the index went live meanwhile: verify it again.")
         return row
 
-    cache = SoundVectors(database, generation.project_id)
-    Filling(database=database, generation=generation, embedder=embedder, cache=cache, guard=guard).put(seqs)
+    filling = Filling(
+        database=services.database,
+        generation=generation,
+        embedder=embedder,
+        cache=SoundVectors(services.database, generation.project_id),
+        drawing=services.drawing,
+        guard=guard,
+    )
+    filling.put(seqs)
 
 
 def _read_anew(services: "Services", seqs: Sequence[int]) -> None:

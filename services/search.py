@@ -12,6 +12,7 @@ from services.errors import NotFound
 from services.indexes import Indexes
 from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
+from services.storage.graphs import SqlEntityGraph
 from services.storage.tables import GenerationRow
 from services.storage.vector_stores import find_searched, is_expired, note_activity
 
@@ -63,8 +64,15 @@ class Searching:
             index = self._index(generation, embedder)
             reranker = self._reranker() if options.rerank else None
             try:
+                graph = SqlEntityGraph(self._database, generation) if generation.graph else None
                 hits = retrieve(
-                    query, index=index, source=source, embedder=embedder, options=options, reranker=reranker
+                    query,
+                    index=index,
+                    source=source,
+                    embedder=embedder,
+                    options=options,
+                    graph=graph,
+                    reranker=reranker,
                 )
                 index.maintain()
                 return hits

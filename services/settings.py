@@ -148,6 +148,7 @@ class Settings(_Strict):
     context_tokens: Annotated[int, Field(ge=256)] = 3000
     max_num_results: Annotated[int, Field(ge=1, le=50)] = 10
     rewrite_model: str | None = None
+    graph_model: str | None = None
     unsupported: Literal["keep", "mark", "drop"] | None = None
 
     worker: bool = True

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from services.engines.router import Router
     from services.engines.vllm.servers import VllmServers
     from services.generations import Generations
+    from services.graphing import Drawing
     from services.indexes import Indexes
     from services.ingestion import Ingestion
     from services.jobs.tune import Compare, StartTrainer, TuneTask
@@ -119,6 +120,12 @@ class Services:
         return Generations(self.database)
 
     @cached_property
+    def drawing(self) -> "Drawing":
+        from services.graphing import Drawing
+
+        return Drawing(self.templates, self.settings.graph_model, lambda: self.router)
+
+    @cached_property
     def tuning(self) -> "TuningJobs":
         from services.tuning import TuningJobs
 
@@ -187,7 +194,7 @@ class Services:
             seconds=math.ceil(self.settings.parse_timeout_s),
             memory_bytes=self.settings.parse_memory_bytes,
         )
-        task = IngestTask(self.database, self.blobs, self.embedders, limits)
+        task = IngestTask(self.database, self.blobs, self.embedders, limits, self.drawing)
         return Worker(self.database, [task], self.ingestion.bell)
 
     def new_tuning_worker(self) -> "Worker":
@@ -202,7 +209,7 @@ class Services:
         from services.jobs.worker import Worker
 
         kept = self.settings.index_generations_kept
-        task = IndexTask(self.database, self.embedders, self.indexes, kept=kept)
+        task = IndexTask(self.database, self.embedders, self.indexes, self.drawing, kept=kept)
         return Worker(self.database, [task], self.generations.bell)
 
     def start_workers(self, stop: threading.Event) -> list[threading.Thread]:

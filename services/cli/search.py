@@ -49,6 +49,8 @@ def _show(hit: "Hit") -> None:
     click.secho(f"{hit.rank}. {', '.join(place)}", bold=True, nl=False)
     click.echo(f"  {hit.score:.2f}")
     text = " ".join(passage.text.split())
+    if hit.graph_path:
+        click.echo(f"   by {' → '.join(hit.graph_path)}")
     click.echo(f"   {text[:SHOWN_CHARACTERS]}{'…' if len(text) > SHOWN_CHARACTERS else ''}\n")
 
 
@@ -62,6 +64,7 @@ def _public(hit: "Hit") -> dict[str, Any]:
         "bm25": hit.bm25,
         "fused": hit.fused,
         "rerank": hit.rerank,
+        "graph_path": list(hit.graph_path) or None,
         "file_id": passage.file_id,
         "filename": passage.filename,
         "page": passage.page,

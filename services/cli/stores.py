@@ -7,6 +7,11 @@ import click
 from services.cli.output import moment, print_json, print_table, size
 from services.cli.session import Session, json_option, named_store, pass_session
 
+ON = "on"
+graph_option = click.option(
+    "--graph", type=click.Choice([ON, "off"]), help="Whether it is also searched over what its passages name."
+)
+
 
 @click.group()
 def stores() -> None:
@@ -57,18 +62,19 @@ def show(session: Session, store: str, as_json: bool) -> None:
     print_table(("FILE", "STATUS", "CHUNKS", "ID", "REASON"), rows)
     click.echo("")
     made = [
-        (one.id, one.state, one.embedder, one.chunk_tokens, one.overlap_tokens,
+        (one.id, one.state, one.embedder, one.chunk_tokens, one.overlap_tokens, ON if one.graph else "",
          f"{one.documents_done}/{one.documents}", one.error)
         for one in generations
     ]  # fmt: skip
-    print_table(("GENERATION", "STATE", "EMBEDDER", "TOKENS", "OVERLAP", "DOCUMENTS", "REASON"), made)
+    print_table(("GENERATION", "STATE", "EMBEDDER", "TOKENS", "OVERLAP", "GRAPH", "DOCUMENTS", "REASON"), made)
 
 
 @stores.command()
 @click.argument("store", metavar="NAME")
+@graph_option
 @json_option
 @pass_session
-def create(session: Session, store: str, as_json: bool) -> None:
+def create(session: Session, store: str, graph: str | None, as_json: bool) -> None:
     """Make an empty vector store."""
     from services.errors import BadRequest
     from services.storage.tables import DEFAULT_PROJECT
@@ -77,7 +83,8 @@ def create(session: Session, store: str, as_json: bool) -> None:
     with session.services() as services, services.database.write() as database:
         if find_store_by_name(database, DEFAULT_PROJECT, store) is not None:
             raise BadRequest(f"There is a vector store {store!r} already.")
-        made = create_store(database, DEFAULT_PROJECT, name=store, embedder=services.settings.embedder)
+        embedder = services.settings.embedder
+        made = create_store(database, DEFAULT_PROJECT, name=store, embedder=embedder, graph=graph == ON)
     if as_json:
         print_json({"id": made.id, "name": made.name})
         return
@@ -89,15 +96,25 @@ def create(session: Session, store: str, as_json: bool) -> None:
 @click.option("--embedder", metavar="ID", help="An embedder of 'loam models list'.")
 @click.option("--chunk-tokens", type=int, metavar="N", help="How large a chunk may be, in the embedder's tokens.")
 @click.option("--overlap", type=int, metavar="N", help="How much of a chunk the next one repeats, in tokens.")
+@graph_option
 @json_option
 @pass_session
 def update(
-    session: Session, store: str, embedder: str | None, chunk_tokens: int | None, overlap: int | None, as_json: bool
+    session: Session,
+    store: str,
+    embedder: str | None,
+    chunk_tokens: int | None,
+    overlap: int | None,
+    graph: str | None,
+    as_json: bool,
 ) -> None:
-    """Make a store's index anew, with another embedder or other chunks. It is searched as it was until that is done."""
-    if embedder is None and chunk_tokens is None and overlap is None:
-        raise click.UsageError("Say what is to change: --embedder, --chunk-tokens or --overlap.")
-    _update(session, store, embedder, (chunk_tokens, overlap), as_json)
+    """Make a store's index anew, with another embedder, other chunks or a knowledge graph.
+
+    It is searched as it was until that is done.
+    """
+    if embedder is None and chunk_tokens is None and overlap is None and graph is None:
+        raise click.UsageError("Say what is to change: --embedder, --chunk-tokens, --overlap or --graph.")
+    _update(session, store, embedder, (chunk_tokens, overlap), as_json, None if graph is None else graph == ON)
 
 
 @stores.command()
@@ -111,7 +128,12 @@ def move(session: Session, store: str, embedder: str, as_json: bool) -> None:
 
 
 def _update(
-    session: Session, store: str, embedder: str | None, sizes: tuple[int | None, int | None], as_json: bool
+    session: Session,
+    store: str,
+    embedder: str | None,
+    sizes: tuple[int | None, int | None],
+    as_json: bool,
+    graph: bool | None = None,
 ) -> None:
     from services.cli.making import make_generation
     from services.embedders import embedder_setting
@@ -131,7 +153,7 @@ def _update(
             services,
             row.id,
             lambda database, found, owner: services.generations.begin(
-                database, found, embedder=name, chunking=chunking, owner=owner
+                database, found, embedder=name, chunking=chunking, graph=graph, owner=owner
             ),
         )
     now = made or unchanged
@@ -139,6 +161,7 @@ def _update(
         print_json({"id": row.id, "changed": made is not None, "generation": asdict(now), "embedder": now.embedder})
         return
     how = f"{now.embedder}, chunks of {now.chunk_tokens} tokens, {now.overlap_tokens} of them repeated"
+    how += ", and a knowledge graph" if now.graph else ""
     click.echo(f"{row.name or row.id} is searched with {how}{'' if made else ' already'}: {now.documents} documents.")
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from rag.ports import Embedder
 from services.embedders import Embedders
 from services.generations import move
+from services.graphing import Drawing
 from services.indexes import Indexes
 from services.indexing import Filling, NotIndexed
 from services.jobs import queue
@@ -35,10 +36,13 @@ class IndexTask:
     kind = INDEX
     batch = 1
 
-    def __init__(self, database: Database, embedders: Embedders, indexes: Indexes, *, kept: int) -> None:
+    def __init__(
+        self, database: Database, embedders: Embedders, indexes: Indexes, drawing: Drawing, *, kept: int
+    ) -> None:
         self._database = database
         self._embedders = embedders
         self._indexes = indexes
+        self._drawing = drawing
         self._kept = kept
 
     def run(self, jobs: Sequence[Job], stopped: Callable[[], bool], report: Report) -> None:
@@ -75,7 +79,7 @@ class IndexTask:
         with self._database.read() as session:
             generation = claimed.guard(session)
         embedder = self._embedders.named(generation.project_id, generation.embedder)
-        making = _Making(self._database, self._indexes, generation, embedder, claimed)
+        making = _Making(self._database, self._indexes, generation, embedder, self._drawing, claimed)
         while True:
             making.fill()
             making.verify()
@@ -123,9 +127,16 @@ class _Making:
     """A generation between its first document and the switch."""
 
     def __init__(
-        self, database: Database, indexes: Indexes, generation: GenerationRow, embedder: Embedder, claimed: _Claimed
+        self,
+        database: Database,
+        indexes: Indexes,
+        generation: GenerationRow,
+        embedder: Embedder,
+        drawing: Drawing,
+        claimed: _Claimed,
     ) -> None:
         self._database, self._generation, self._embedder, self._claimed = database, generation, embedder, claimed
+        self._drawing = drawing
         # It may have been live before: nobody has looked at its index since.
         indexes.remove_damaged(generation)
         self._index = indexes.open(generation, embedder)
@@ -178,6 +189,7 @@ class _Making:
             generation=self._generation,
             embedder=self._embedder,
             cache=cache,
+            drawing=self._drawing,
             guard=self._claimed.writing,
             checkpoint=self._claimed.checkpoint,
         )

@@ -17,6 +17,7 @@ from rag.ingest import Outcome, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
 from services.embedders import Embedders
+from services.graphing import Drawing
 from services.jobs import queue
 from services.jobs.job import INGEST, MAX_ATTEMPTS, Finished, Job, Stopped
 from services.storage.blobs import Blobs
@@ -65,6 +66,7 @@ class _Version:
     strategy: ChunkingStrategy
     made_with: str
     generation_id: int
+    graph: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +89,14 @@ class IngestTask:
     kind = INGEST
     batch = BATCH_FILES
 
-    def __init__(self, database: Database, blobs: Blobs, embedders: Embedders, limits: ParseLimits) -> None:
+    def __init__(
+        self, database: Database, blobs: Blobs, embedders: Embedders, limits: ParseLimits, drawing: Drawing
+    ) -> None:
         self._database = database
         self._blobs = blobs
         self._embedders = embedders
         self._limits = limits
+        self._drawing = drawing
 
     def run(self, jobs: Sequence[Job], stopped: Callable[[], bool], report: Report) -> None:
         works = sorted(self._works(jobs, report), key=lambda work: (*work.alike, work.job.seq))
@@ -128,7 +133,8 @@ class IngestTask:
         cache = SqlVectorCache(self._database, project_id)
         reading = partial(parse, limits=self._limits, checkpoint=checkpoint)
         for done in ingest(sources(), parse=reading, embedder=embedder, cache=cache, checkpoint=checkpoint):
-            self._settle(done, vector_bytes, report)
+            drawn = self._drawing.draw(project_id, done, lambda work: work.version.graph, checkpoint)
+            self._settle(drawn, vector_bytes, report)
 
     def _works(self, jobs: Sequence[Job], report: Report) -> Iterable[_Work]:
         works = []
@@ -247,5 +253,6 @@ def _current(session: Session, job: Job, *, hold: bool = False) -> tuple[Documen
         strategy=strategy_of(document, live),
         made_with=live.embedder,
         generation_id=live.id,
+        graph=live.graph,
     )
     return document, version, live

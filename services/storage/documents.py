@@ -14,6 +14,7 @@ from rag.ingest import Ingested
 from rag.ports import VectorKey
 from rag.types import Chunk, Document, Heading, Page
 from services.storage.generations import raise_revision, raise_revisions
+from services.storage.graphs import insert_graph
 from services.storage.tables import (
     ChunkRow,
     DocumentRow,
@@ -200,6 +201,8 @@ def _insert_chunks(session: Session, generation: GenerationRow, document: Docume
         for ordinal, (window, key) in enumerate(zip(chunk.windows, keys, strict=True))
     ]
     session.execute(insert(WindowRow), windows)
+    if version.graphs:
+        insert_graph(session, generation, ids, version.graphs)
 
 
 def _chunk_values(generation: GenerationRow, document: DocumentRow, chunk: Chunk) -> dict[str, Any]:

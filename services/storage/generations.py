@@ -36,6 +36,7 @@ def add_generation(
     chunking: ChunkingStrategy,
     state: GenerationState,
     turn: int | None = None,
+    graph: bool = False,
 ) -> GenerationRow:
     """Make an empty generation of a store."""
     row = GenerationRow(
@@ -45,6 +46,7 @@ def add_generation(
         embedder=embedder,
         chunking=asdict(chunking),
         sentences=True,
+        graph=graph,
         created_at=int(time.time()),
         turn=turn,
     )

@@ -52,6 +52,7 @@ class GenerationOverview:
     embedder: str
     chunk_tokens: int
     overlap_tokens: int
+    graph: bool
     documents_done: int
     documents: int
     created_at: int
@@ -115,6 +116,7 @@ def generation_overview(session: Session, row: GenerationRow) -> GenerationOverv
         embedder=row.embedder,
         chunk_tokens=chunking.max_tokens,
         overlap_tokens=chunking.overlap_tokens,
+        graph=row.graph,
         documents_done=progress.done,
         documents=progress.total,
         created_at=row.created_at,

@@ -169,6 +169,7 @@ class GenerationRow(Base):
     """One making of a store's index. `embedder` is named as in the settings, `chunking` is how it cuts by itself.
 
     `sentences` is whether its passages are searched with theirs: those that an earlier loam made lack some vectors.
+    `graph` is whether what its chunks name is kept as a knowledge graph (`graph_tables`) and searched over.
     Of a store one is live, and one at most is being made. `revision` grows with every change to its chunks.
     `turn` counts the store's switches: the last one to have been live has the highest. `error` says why one failed.
     """
@@ -198,6 +199,7 @@ class GenerationRow(Base):
     embedder: Mapped[str] = mapped_column(index=True)
     chunking: Mapped[dict[str, Any]]
     sentences: Mapped[bool] = mapped_column(server_default=false())
+    graph: Mapped[bool] = mapped_column(server_default=false(), default=False)
     revision: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None]
     created_at: Mapped[int]

@@ -28,8 +28,9 @@ def create_store(
     description: str | None = None,
     expires_after_days: int | None = None,
     metadata: Mapping[str, str] | None = None,
+    graph: bool = False,
 ) -> VectorStoreRow:
-    """Make an empty store, with a live generation made with the embedder of that name."""
+    """Make an empty store, with a live generation made with the embedder of that name and, if wanted, with a graph."""
     now = int(time.time())
     row = VectorStoreRow(
         id=new_id(VECTOR_STORE),
@@ -43,7 +44,7 @@ def create_store(
     )
     session.add(row)
     session.flush()
-    add_generation(session, row, embedder=embedder, chunking=chunking, state=GenerationState.LIVE, turn=1)
+    add_generation(session, row, embedder=embedder, chunking=chunking, state=GenerationState.LIVE, turn=1, graph=graph)
     return row
 
 

@@ -54,6 +54,7 @@ class CreateVectorStore(WireRequest):
     chunking_strategy: Chunking | None = None
     expires_after: Expiry | None = None
     metadata: Metadata | None = None
+    graph: bool = False
 
 
 class UpdateVectorStore(WireRequest):
@@ -65,6 +66,7 @@ class UpdateVectorStore(WireRequest):
     metadata: Metadata | None = None
     embedder: Text | None = None
     chunking_strategy: Chunking | None = None
+    graph: bool | None = None
 
     def chunking(self) -> ChunkingStrategy | None:
         """Give how the store is to cut from now on; None for as it does. Raises InvalidChunking."""
@@ -83,6 +85,7 @@ class Generation(BaseModel):
     state: Literal["building", "ready", "live", "retired", "failed"]
     embedder: str
     chunking_strategy: StaticFileChunkingStrategyObject
+    graph: bool
     documents: FileProgress
     error: str | None
 
@@ -124,6 +127,7 @@ def _generation(one: GenerationOverview) -> Generation:
         state=one.state,  # type: ignore[arg-type]  # checked by the database
         embedder=one.embedder,
         chunking_strategy=StaticFileChunkingStrategyObject(type="static", static=sizes),
+        graph=one.graph,
         documents=FileProgress(completed=one.documents_done, total=one.documents),
         error=one.error,
     )

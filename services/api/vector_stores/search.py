@@ -75,7 +75,8 @@ class SearchResult(VectorStoreSearchResponse):
 
     `cosine` and `bm25` are raw, null where that side did not see it; `sentence_cosine` is that of its best sentence;
     `fused` is what these give together, before its neighbours had a part in `score`; `rerank` is what the reranker gave
-    it, and then `score` too.
+    it, and then `score` too. `graph_path` is what the store's
+    graph was walked over to it (entity, relation, entity, …; a relation walked backwards begins with `← `), else null.
     """
 
     chunk_id: str
@@ -88,6 +89,7 @@ class SearchResult(VectorStoreSearchResponse):
     bm25: float | None
     fused: float | None
     rerank: float | None
+    graph_path: list[str] | None
     rank: int
 
 
@@ -129,5 +131,6 @@ def _result(hit: Hit) -> SearchResult:
         bm25=hit.bm25,
         fused=hit.fused,
         rerank=hit.rerank,
+        graph_path=list(hit.graph_path) or None,
         rank=hit.rank,
     )

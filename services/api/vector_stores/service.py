@@ -50,6 +50,7 @@ def create_vector_store(
             embedder=embedder,
             expires_after_days=wanted.expires_after.days if wanted.expires_after else None,
             metadata=wanted.metadata,
+            graph=wanted.graph,
         )
         files = [WantedFile(file_id=file_id, chunking=chunking) for file_id in dict.fromkeys(wanted.file_ids or ())]
         ingestion.add_files(session, creating.project_id, row.id, files)
@@ -77,8 +78,8 @@ def update_vector_store(services: Services, project_id: str, store_id: str, chan
             row.metadata_ = changes.metadata or {}
         if "expires_after" in given:
             row.expires_after_days = changes.expires_after.days if changes.expires_after else None
-        if embedder or chunking:
-            services.generations.begin(session, row, embedder=embedder, chunking=chunking)
+        if embedder or chunking or changes.graph is not None:
+            services.generations.begin(session, row, embedder=embedder, chunking=chunking, graph=changes.graph)
         return described(session, row)
 
 

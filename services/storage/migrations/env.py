@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine
 
 from services.settings import load_settings
-from services.storage import tuning_tables  # noqa: F401  # all tables are of one metadata
+from services.storage import graph_tables, tuning_tables  # noqa: F401  # all tables are of one metadata
 from services.storage.tables import Base
 
 

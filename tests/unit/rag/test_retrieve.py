@@ -12,6 +12,7 @@ from rag.retrieve import SearchOptions, retrieve
 from rag.types import ChunkId, Hit, Passage
 from tests.fakes.chunk_source import MemorySource
 from tests.fakes.embedder import WordEmbedder
+from tests.fakes.entity_graph import MemoryGraph
 
 TEXTS = {
     1: ("green apples grow on trees", "en"),
@@ -29,10 +30,20 @@ class Searching:
         self.index = StoreIndex(folder, embedder_id=self.embedder.id, dimensions=self.embedder.dimensions)
 
     def __call__(
-        self, query: str | Sequence[str], options: SearchOptions | None = None, reranker: Reranker | None = None
+        self,
+        query: str | Sequence[str],
+        options: SearchOptions | None = None,
+        reranker: Reranker | None = None,
+        graph: MemoryGraph | None = None,
     ) -> list[Hit]:
         return retrieve(
-            query, index=self.index, source=self.source, embedder=self.embedder, options=options, reranker=reranker
+            query,
+            index=self.index,
+            source=self.source,
+            embedder=self.embedder,
+            options=options,
+            reranker=reranker,
+            graph=graph,
         )
 
 
@@ -203,3 +214,46 @@ def test_with_diversity_something_else_comes_before_more_of_the_same(search: Sea
 def test_diversity_brings_nothing_in_that_the_threshold_leaves_out(search: Searching) -> None:
     options = SearchOptions(score_threshold=0.5, diversity=0.9)
     assert ids(search("green apples grow on trees", options)) == [1]
+
+
+FOUNDED, CHILDHOOD = "Acme Corp was founded by Jane Roe", "rivers and boats filled the childhood of Jane Roe"
+
+
+@pytest.fixture
+def graph(search: Searching) -> MemoryGraph:
+    """A store in which others crowd out what the question does not name."""
+    graph = MemoryGraph()
+    for number in range(20, 40):
+        search.source.add(number, f"who was raised at {number}", search.embedder.embed(["who was raised at"]))
+    for number, text in ((50, FOUNDED), (51, CHILDHOOD)):
+        search.source.add(number, text, search.embedder.embed([text]), attributes={"lang": "en"})
+        graph.add(number, text)
+    return graph
+
+
+QUESTION = "who was the founder of Acme Corp"
+
+
+def test_the_graph_finds_what_the_question_shares_no_word_with(search: Searching, graph: MemoryGraph) -> None:
+    assert 51 not in ids(search(QUESTION))
+    hits = search(QUESTION, graph=graph)
+    [found] = [hit for hit in hits if hit.passage.chunk_id == 51]
+    assert (found.rank, found.graph_path) == (3, ("Acme Corp", "was founded by", "Jane Roe"))
+    assert [hit.rank for hit in hits] == list(range(1, 11))
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+def test_a_graph_that_leads_nowhere_changes_nothing(search: Searching, graph: MemoryGraph) -> None:
+    query = "whales sing in the sea"
+    assert search(query, graph=graph) == search(query)
+    assert search(QUESTION, graph=MemoryGraph()) == search(QUESTION)
+
+
+def test_the_graph_leads_to_nothing_that_a_filter_leaves_out(search: Searching, graph: MemoryGraph) -> None:
+    search.source.add(51, CHILDHOOD, search.embedder.embed([CHILDHOOD]), attributes={"lang": "de"})
+    assert 51 not in ids(search(QUESTION, SearchOptions(filters=Comparison("eq", "lang", "en")), graph))
+
+
+def test_the_graph_works_where_only_words_are_searched(search: Searching, graph: MemoryGraph) -> None:
+    options = SearchOptions(weights=Weights(embedding=0, text=1))
+    assert 51 in ids(search("Acme Corp", options, graph))

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 
 from services.errors import InvalidSettings
-from services.storage import tuning_tables  # noqa: F401  # all tables are of one metadata
+from services.storage import graph_tables, tuning_tables  # noqa: F401  # all tables are of one metadata
 from services.storage.database import MIGRATIONS, Database
 from services.storage.tables import Base
 from tests.fakes.postgres import PostgresServer
