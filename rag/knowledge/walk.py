@@ -19,6 +19,8 @@ SECOND_HOP = 0.6
 # An entity that more passages name is a subject of the store and no bridge between two of them.
 MOST_NAMED = 40
 MOST_ENTITIES = 32
+# The second step is taken from so many of the passages that the first one reached.
+MOST_PASSAGES = 32
 BACKWARDS = "← "
 
 
@@ -74,7 +76,7 @@ def walk(question: str, graph: EntityGraph, origins: Sequence[ChunkId]) -> list[
             break
         seen |= ways.keys()
         found = _found(ways, graph, reached)
-        within = list(found)
+        within = sorted(found, key=lambda one: (-found[one].strength, one))[:MOST_PASSAGES]
         reached |= found
     return sorted(reached.values(), key=lambda one: (-one.strength, one.chunk_id))
 

@@ -74,7 +74,7 @@ def insert_graph(
 
 
 class SqlEntityGraph:
-    """The graph of one generation (`rag.knowledge.walk.EntityGraph`); of one that is being removed there is less and less.
+    """The graph of a generation (`rag.knowledge.walk.EntityGraph`); of one that is being removed there is ever less.
 
     What it leads to is looked up again as a passage, which is where a search notices.
     """
