@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Method: TypeAlias = Literal["supervised", "dpo", "kto", "reward", "embedding"]
 Quantization: TypeAlias = Literal["nf4", "none"]
 Auto: TypeAlias = Literal["auto"]
+Sharding: TypeAlias = Literal["auto", "full", "none"]
 
 ALL_LINEAR: Final = "all-linear"
 """PEFT's name for every linear layer but the output head."""
@@ -68,6 +69,8 @@ class Tuning(_Strict):
     `max_length`. `train_on` is what is learned of a supervised example: the assistant's turns, or all of it.
     `checkpoint_steps` null saves once an epoch and at least every 500 steps. `negatives_from` names a collection of
     passages, such as a vector store, among which whoever starts the job finds wrong ones for an embedder's queries.
+    `sharding` is of several GPUs: whether each holds a part of the weights (`full`) or all of them (`none`), which is
+    faster; `auto` shares them out where they do not fit otherwise.
     """
 
     method: Method = "supervised"
@@ -81,6 +84,7 @@ class Tuning(_Strict):
     train_on: Literal["assistant", "all"] = "assistant"
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     negatives_from: Annotated[str, Field(min_length=1)] | None = None
+    sharding: Sharding = "auto"
     seed: Annotated[int, Field(ge=0, lt=SEEDS)] | None = None
 
     @model_validator(mode="before")
@@ -134,6 +138,7 @@ class Settings:
     train_on: Literal["assistant", "all"]
     checkpoint_steps: int | None
     seed: int
+    sharding: Sharding = "auto"
 
 
 def settle(tuning: Tuning, *, examples: int, longest_input: int | None) -> Settings:
@@ -160,5 +165,6 @@ def settle(tuning: Tuning, *, examples: int, longest_input: int | None) -> Setti
         neftune_noise_alpha=tuning.neftune_noise_alpha,
         train_on=tuning.train_on,
         checkpoint_steps=tuning.checkpoint_steps,
+        sharding=tuning.sharding,
         seed=secrets.randbelow(SEEDS) if tuning.seed is None else tuning.seed,
     )

@@ -26,8 +26,9 @@ class Peaks:
 class Plan:
     """A step of `batch_size` examples is `accumulation` passes of `micro_batch`, on each of `processes` devices.
 
-    Memory is that of one device. `parts` says what the peak of a step is made of, in bytes. `optimizer` and `attention`
-    are transformers' names. `steps` is the number of optimizer steps, `longest` the tokens of the longest sequence that
+    `sharded` says whether each holds only its part of the weights (FSDP), not all of them (DDP). Memory is that of
+    one device. `parts` says what the peak of a step is made of, in bytes. `optimizer` and `attention` are
+    transformers' names. `steps` is the number of optimizer steps, `longest` the tokens of the longest sequence that
     is trained on. `needed_bytes` is the highest peak with what is left free above it, `reasons` are sentences for
     people.
     """
@@ -45,6 +46,7 @@ class Plan:
     peaks: Peaks
     parts: Mapping[str, int]
     processes: int = 1
+    sharded: bool = False
     needed_bytes: int = 0
     reasons: tuple[str, ...] = ()
 

@@ -12,7 +12,7 @@ from finetune.train.checkpoints import check_space
 from finetune.train.lora import ADAPTER, attach
 from finetune.train.material import Material
 from finetune.train.parts import Parts, training_arguments
-from finetune.train.ranks import rank
+from finetune.train.ranks import rank, shares_out
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,12 +40,11 @@ def assemble(job: TuningJob, material: Material) -> Parts:
         model = attach(model, settings.lora, adapter=adapter, seed=settings.seed, reward=reward)
         model.peft_config[ADAPTER].base_model_name_or_path = job.base.source
     _check_space(job, material, model)
-    full_preferences = adapter is None and settings.lora is None and settings.method in ("dpo", "kto")
     return Parts(
         settings=settings,
         model=model,
         new_adapter=adapter is None,
-        reference=_model(job, material).requires_grad_(False) if full_preferences else None,
+        reference=_reference(job, material),
         tokenizer=_padding(material.tokenizer),
         training=material.rows,
         validation=material.validation.rows if material.validation else None,
@@ -66,12 +65,33 @@ def _model(job: TuningJob, material: Material) -> Any:
     model = load_model(
         Base(source=str(material.source.folder)),
         quantization=job.settings.quantization,
-        device=f"{job.device}:{rank()}" if job.device == ALL_GPUS else job.device,
+        device=_device(job),
         dtype=material.precision.weights,
         reward=job.settings.method == REWARD,
     )
     if job.plan is not None:
         model.set_attn_implementation(job.plan.attention)
+    # transformers' name for a model that is neither moved nor wrapped for several processes: it cares for itself.
+    model._is_distributed_loading_by_transformers = shares_out(job)
+    return model
+
+
+def _device(job: TuningJob) -> str:
+    """Say where weights are loaded: what is shared out goes from the CPU to its devices, a layer at a time."""
+    if shares_out(job):
+        return "cpu"
+    return f"{job.device}:{rank()}" if job.device == ALL_GPUS else job.device
+
+
+def _reference(job: TuningJob, material: Material) -> Any:
+    """Give the model as it was, if the method needs it beside the one that is trained."""
+    if job.base.adapter is not None or job.settings.lora is not None or job.settings.method not in ("dpo", "kto"):
+        return None
+    model = _model(job, material).requires_grad_(False)
+    if shares_out(job):
+        from finetune.train.shards import share_out
+
+        share_out(model, job.device)
     return model
 
 

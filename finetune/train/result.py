@@ -1,17 +1,22 @@
 """The tuned model's folder: whole with its manifest, or not there."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from finetune.adapter import Manifest
 from finetune.data.tokens import Tokens
 from finetune.job import CHECKPOINTS, MODEL, Outcome, TuningJob
+from finetune.model import Base, load_model
 from finetune.parity.record import Rows, record
 from finetune.parity.trace import TRACES
-from finetune.train.checkpoints import drop_trainer_state, writing
+from finetune.train.assemble import REWARD
+from finetune.train.checkpoints import drop_trainer_state, newest, writing
 from finetune.train.material import TOKENS, Material
-from finetune.train.ranks import rank
+from finetune.train.ranks import rank, shares_out
 from finetune.train.session import Session
+from finetune.train.shards import follow, led, share_out, whole_weights
 from finetune.train.weights import save_weights
 
 
@@ -27,18 +32,21 @@ def found(folder: Path) -> Outcome | None:
 def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
     """Write down what the model makes of some examples, for parity, then the model, and drop what is of no more use."""
     session.trainer.accelerator.wait_for_everyone()
+    shared, recorded = shares_out(job), job.settings.method != REWARD
+    if rank() > 0 and not shared:
+        return _stepped(session)
+    model = _served(job, material, session)
+    weights = whole_weights(model) if shared else None
     if rank() > 0:
-        return Outcome(step=session.step, trained_tokens=session.trainer.learned_tokens)
-    precision, model = material.precision, session.model
-    if not hasattr(model, "peft_config"):
-        # Not `model.to`: it rounds buffers too, such as the frequencies of rotary positions, which serving does not.
-        for weights in model.parameters():
-            weights.data = weights.data.to(precision.result)
-    if job.settings.method != "reward":
-        _record(job, material, session)
-    manifest = session.manifest(precision.result)
+        if recorded:
+            follow(model)
+        return _stepped(session)
+    if recorded:
+        with led(model) if shared else nullcontext():
+            _record(job, material, session, model)
+    manifest = session.manifest(material.precision.result)
     with writing(job.folder / MODEL) as folder:
-        save_weights(model, folder)
+        save_weights(model, folder, weights)
         material.tokenizer.save_pretrained(folder)
         manifest.write(folder)
     drop_trainer_state(job.folder / CHECKPOINTS, keep=0)
@@ -48,9 +56,32 @@ def keep(job: TuningJob, material: Material, session: Session) -> Outcome:
     )
 
 
-def _record(job: TuningJob, material: Material, session: Session) -> None:
+def _stepped(session: Session) -> Outcome:
+    return Outcome(step=session.step, trained_tokens=session.trainer.learned_tokens)
+
+
+def _served(job: TuningJob, material: Material, session: Session) -> Any:
+    """Give the model as it will be served: one that is tuned as a whole takes the base's 16 bits again."""
+    model, dtype = session.model, material.precision.result
+    if hasattr(model, "peft_config") or dtype == material.precision.weights:
+        return model
+    if not shares_out(job):
+        # Not `model.to`: it rounds buffers too, such as the frequencies of rotary positions, which serving does not.
+        for weights in model.parameters():
+            weights.data = weights.data.to(dtype)
+        return model
+    # FSDP cannot take weights of another dtype, and the last step's are written down.
+    last = newest(job.folder / CHECKPOINTS)
+    rounded = load_model(
+        Base(source=str(last)), quantization="none", device="cpu", dtype=dtype, reward=job.settings.method == REWARD
+    )
+    share_out(rounded, job.device)
+    return rounded
+
+
+def _record(job: TuningJob, material: Material, session: Session, model: Any) -> None:
     record(
-        session.model,
+        model,
         material.tokenizer,
         session.trainer.data_collator,
         job.folder / TRACES,

@@ -16,6 +16,7 @@ from finetune.train.material import Material
 from finetune.train.parts import Parts
 from finetune.train.passport import Passport
 from finetune.train.progress import Cancelled, Progress
+from finetune.train.ranks import shares_out
 from finetune.train.rehearsal import Rehearsal
 from finetune.train.trainer import JobTrainer
 
@@ -36,6 +37,8 @@ class Session:
         self._checkpoint = newest(job.folder / CHECKPOINTS)
         earlier = Manifest.read(self._checkpoint) if self._checkpoint else None
         self.trainer = TRAINERS[job.settings.method](assemble(job, material))
+        if shares_out(job):
+            self.trainer.share_out(job.device, self._checkpoint)
         self.trainer.checkpoints = job.folder / CHECKPOINTS
         self.trainer.complete = self._complete
         self.trainer.learned_tokens = earlier.trained_tokens if earlier else 0

@@ -7,7 +7,7 @@ from finetune.events import EventSink, Message
 from finetune.job import TuningJob
 from finetune.train.lora import ADAPTER
 from finetune.train.material import Material
-from finetune.train.ranks import processes
+from finetune.train.ranks import processes, shares_out
 
 
 def tell_material(job: TuningJob, material: Material, sink: EventSink) -> None:
@@ -23,7 +23,8 @@ def tell_model(job: TuningJob, material: Material, model: Any, sink: EventSink) 
     weights = f"4-bit (NF4) weights computing in {_name(precision.weights)}"
     over = weights if job.settings.quantization == "nf4" else f"{_name(precision.weights)} weights"
     what = f"{_adapter(model)} over {over}" if hasattr(model, "peft_config") else f"All of the model's {over}"
-    shared = f" They are on {processes()} GPUs, which share each step." if processes() > 1 else ""
+    how = "They are shared out to" if shares_out(job) else "They are on"
+    shared = f" {how} {processes()} GPUs, which share each step." if processes() > 1 else ""
     products = ", products in bfloat16" if precision.autocast else ""
     sink(Message(text=f"{what}: {trained:,} weights are trained, in float32{products}.{shared}"))
     if job.plan is not None:

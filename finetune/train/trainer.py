@@ -6,10 +6,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from transformers import Trainer
+import torch
 
 from finetune.train.checkpoints import NEW, drop_trainer_state, named, writing
 from finetune.train.randomness import apart
+from finetune.train.sharded_trainer import ShardedTrainer
+from finetune.train.shards import is_shared_out, whole_weights
 from finetune.train.weights import save_weights
 
 Inputs = Mapping[str, Any]
@@ -26,7 +28,7 @@ class EvaluationStopped(Exception):
     """An evaluation was broken off, since the training is to stop."""
 
 
-class JobTrainer(Trainer, ABC):  # type: ignore[misc]  # transformers is not typed here
+class JobTrainer(ShardedTrainer, ABC):
     """Goes before one of TRL's trainers among the bases of a class, and leaves the training itself to that one.
 
     TRL means the figures of a step over its micro-batches, whatever their size; here each counts by its items, so
@@ -114,8 +116,6 @@ class JobTrainer(Trainer, ABC):  # type: ignore[misc]  # transformers is not typ
 
     def _throwaway_optimizer(self) -> Any:
         """Give one that has made a step of nothing, which leaves its moments and gradients and changes no weight."""
-        import torch
-
         kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
         trained = [weight for weight in self.model.parameters() if weight.requires_grad]
         for weight in trained:
@@ -136,8 +136,6 @@ class JobTrainer(Trainer, ABC):  # type: ignore[misc]  # transformers is not typ
         """Sum a figure over all processes."""
         if self.accelerator.num_processes == 1:
             return figure
-        import torch
-
         return float(self.accelerator.reduce(torch.tensor(figure, dtype=torch.float64, device=self.accelerator.device)))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -158,6 +156,8 @@ class JobTrainer(Trainer, ABC):  # type: ignore[misc]  # transformers is not typ
             drop_trainer_state(self.checkpoints, keep=1)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        if is_shared_out(self.model):
+            state_dict = whole_weights(self.model)
         if self.args.should_save and output_dir is not None:
             save_weights(self.accelerator.unwrap_model(self.model), Path(output_dir), state_dict)
 

@@ -54,7 +54,10 @@ def test_a_resumed_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path, qua
         assert curve[step] == pytest.approx(values, rel=2e-2, abs=1e-3), step
 
 
-def test_all_gpus_share_each_step(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "way", [{"quantization": "none"}, {"quantization": "none", "sharding": "full"}, {"sharding": "full"}]
+)
+def test_all_gpus_share_each_step(tmp_path: Path, way: dict[str, str]) -> None:
     import torch
 
     count = torch.cuda.device_count()
@@ -62,7 +65,7 @@ def test_all_gpus_share_each_step(tmp_path: Path) -> None:
         pytest.skip("there is one GPU only")
     base = teachable_model(tmp_path / "base", hidden=256)
     training = write_chats(tmp_path / "training.jsonl", CHATS)
-    recipe = {"quantization": "none", "n_epochs": 2, "batch_size": 2 * count}
+    recipe = {**way, "n_epochs": 2, "batch_size": 2 * count}
     alone = Told()
     tune(on("cuda:0", tmp_path / "alone", base, training, **recipe), alone, lambda: None)
     trainer = start(on(ALL_GPUS, tmp_path / "shared", base, training, **recipe))

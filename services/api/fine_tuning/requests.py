@@ -20,6 +20,7 @@ EXTRAS: Final = (
     "train_on",
     "checkpoint_steps",
     "negatives_from",
+    "sharding",
 )
 """What a job takes beside OpenAI's fields, as `finetune.config.Tuning` has it."""
 
@@ -132,6 +133,7 @@ class CreateFineTuningJob(WireRequest):
     train_on: Literal["assistant", "all"] = "assistant"
     checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
     negatives_from: Annotated[Text, Field(min_length=1)] | None = None
+    sharding: Literal["auto", "full", "none"] = "auto"
 
     def wanted(self) -> WantedTuning:
         """Raises BadRequest where two fields do not go together."""

@@ -44,6 +44,7 @@ class FineTuningJob(OpenAIFineTuningJob):
     neftune_noise_alpha: float | None
     train_on: str
     checkpoint_steps: int | None
+    sharding: str = "auto"
 
 
 def job_object(row: TuningRow) -> FineTuningJob:
@@ -75,7 +76,8 @@ def job_object(row: TuningRow) -> FineTuningJob:
         user_provided_suffix=row.suffix,
         plan=row.plan,
         parity=row.parity,
-        **{name: known[name] for name in EXTRAS},
+        # Jobs from before a field was there have none.
+        **{name: known[name] for name in EXTRAS if name in known},
     )
 
 

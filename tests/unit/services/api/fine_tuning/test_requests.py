@@ -70,12 +70,14 @@ def test_extras_are_those_of_a_recipe() -> None:
             neftune_noise_alpha=5,
             train_on="all",
             checkpoint_steps=10,
+            sharding="full",
         )
         .wanted()
         .tuning
     )
     assert tuning.lora == Lora(r=8, targets=("q_proj",))
     assert (tuning.quantization, tuning.max_length, tuning.packing, tuning.train_on) == ("none", 64, True, "all")
+    assert tuning.sharding == "full"
 
 
 def test_no_lora_is_a_full_tuning() -> None:
