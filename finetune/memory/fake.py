@@ -53,6 +53,10 @@ class FakeMemory(LiveBytes):
             return _gemm_4bit_default_impl(*args, **kwargs)
         return func(*args, **kwargs)
 
+    def _count(self, tensor: Any) -> Any:
+        mode = getattr(tensor, "fake_mode", None)
+        return super()._count(tensor) if mode is None or isinstance(mode, _Faking) else None
+
 
 def _value(tensor: Any, holds: bool) -> bool | int | float:
     if tensor.dtype is torch.bool:
@@ -86,6 +90,7 @@ def faking(device: str, *, padded: bool) -> Iterator[FakeMemory]:
     import trl.kernels.chunked_logprob
     import trl.trainer.utils
     from bitsandbytes import functional
+    from torch.distributed.tensor import _sharding_prop
     from transformers import masking_utils
 
     on_gpu = device.startswith("cuda")
@@ -94,6 +99,8 @@ def faking(device: str, *, padded: bool) -> Iterator[FakeMemory]:
     functional.name2qmap.setdefault("dynamic", functional.create_dynamic_map())  # type: ignore[no-untyped-call]
     with (
         _replaced(bitsandbytes.nn.modules, {"fix_4bit_weight_quant_state_from_module": _restore_state}),
+        # So that the fakes on which DTensor works out shapes, of whole weights, are told from these.
+        _replaced(_sharding_prop, {"detect_fake_mode": lambda: None}),
         _replaced(masking_utils, {"is_tracing": lambda tensor=None: False}),
         _replaced(trl.trainer.utils, stand_ins.CHOICE if on_gpu else {}),
         _replaced(trl.kernels.chunked_logprob, stand_ins.KERNELS if on_gpu else {}),

@@ -50,13 +50,42 @@ WAYS = {
 }
 """The ways on each kind of device, the fastest first and the one that takes the least memory last."""
 
+PARTED = WAYS["cuda"][:2]
+"""The ways where weights are shared out: bitsandbytes' optimizers and TRL's offloading take whole ones."""
+
 
 def fit(training: Training, draft: Plan) -> Plan:
     """Complete a draft that says the device, its memory and the longest sequence. Raises DoesNotFit."""
+    sharding = training.settings.sharding if draft.processes > 1 else "none"
+    ways = WAYS[draft.device.partition(":")[0]]
+    if sharding == "none":
+        return _fitted(training, draft, ways)
+    parted, reason = replace(draft, sharded=True), f"Each of {draft.processes} devices holds a part of the weights"
+    if sharding == "full":
+        return _fitted(training, parted, PARTED, f"{reason}, as was asked for")
+    tried: list[Plan] = []
+    fast = [way for way in ways if not way.last_resort]
+    whole = _best(training, draft, fast, tried)
+    if whole is not None:
+        return replace(whole, reasons=tuple(_reasons(whole, tried)))
+    least = min(plan.needed_bytes for plan in tried)
+    return _fitted(training, parted, PARTED, f"{reason}, since with all of them each needs {in_gib(least)}")
+
+
+def _fitted(training: Training, draft: Plan, ways: Sequence[Way], parted: str = "") -> Plan:
+    """Fit a training in one of these ways; `parted` says why its weights are shared out. Raises DoesNotFit."""
+    tried: list[Plan] = []
+    best = _best(training, draft, ways, tried)
+    if best is None:
+        passes, measure = _passes(training.settings, draft.processes), partial(measured, training)
+        raise refusal(training, _least(ways[-1].taken(draft), passes, measure, tried))
+    return replace(best, reasons=tuple(_reasons(best, tried, parted)))
+
+
+def _best(training: Training, draft: Plan, ways: Sequence[Way], tried: list[Plan]) -> Plan | None:
+    """Find the best of these ways, if one fits, and add to `tried` what was measured."""
     passes = _passes(training.settings, draft.processes)
     measure = partial(measured, training)
-    ways = WAYS[draft.device.partition(":")[0]]
-    tried: list[Plan] = []
     best: Plan | None = None
     for way in ways:
         if best is not None and (_busy(best) or way.last_resort):
@@ -66,9 +95,7 @@ def fit(training: Training, draft: Plan) -> Plan:
             best = found
         if best is None and _floor(tried[-1]) > draft.device_bytes:
             break
-    if best is None:
-        raise refusal(training, _least(ways[-1].taken(draft), passes, measure, tried))
-    return replace(best, reasons=tuple(_reasons(best, tried)))
+    return best
 
 
 def _passes(settings: Settings, processes: int) -> list[int]:
@@ -123,16 +150,14 @@ def _busy(plan: Plan) -> bool:
     return plan.accumulation == 1 or plan.micro_batch * plan.longest >= BUSY_TOKENS
 
 
-def _reasons(chosen: Plan, tried: list[Plan]) -> Iterator[str]:
+def _reasons(chosen: Plan, tried: list[Plan], parted: str = "") -> Iterator[str]:
     """Say what was chosen, each time with what else it would have taken."""
     others = [plan for plan in tried if plan is not chosen]
     size = chosen.micro_batch * chosen.accumulation
     step = "a step" if chosen.processes == 1 else "a device's share of a step"
     if chosen.processes > 1:
-        yield (
-            f"Each of {chosen.processes} devices holds the whole model and learns from {size} of a step's "
-            f"{size * chosen.processes} examples."
-        )
+        held = parted or f"Each of {chosen.processes} devices holds the whole model"
+        yield f"{held}, and learns from {size} of a step's {size * chosen.processes} examples."
     if chosen.accumulation == 1:
         yield f"All {size} examples of {step} fit in one pass."
     else:

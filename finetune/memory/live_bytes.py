@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from finetune.plan import ACTIVATIONS
@@ -74,6 +75,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        if any(issubclass(kind, DTensor) for kind in types):
+            # It comes again with the part that is here.
+            return NotImplemented
         result = self.run(func, args, kwargs or {})
         for item in result if isinstance(result, tuple | list) else (result,):
             for tensor in item if isinstance(item, tuple | list) else (item,):
@@ -81,7 +85,40 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
                     self._count(tensor)
         return result
 
+    def __enter__(self) -> Any:
+        self._resizing = torch.UntypedStorage.resize_
+        resize, resized = self._resizing, self._resized
+
+        def resize_(storage: Any, size: int) -> Any:
+            result = resize(storage, size)
+            resized(storage)
+            return result
+
+        torch.UntypedStorage.resize_ = resize_
+        return super().__enter__()
+
+    def __exit__(self, *raised: Any) -> None:
+        torch.UntypedStorage.resize_ = self._resizing
+        super().__exit__(*raised)
+
+    def _resized(self, storage: Any) -> None:
+        """FSDP gives and takes a weight's memory without an operation."""
+        known = self._live.get(storage._cdata)
+        if known is None:
+            return
+        size = self._size(storage)
+        self._now[known.part] += size - known.size
+        known.size = size
+        if self.total > self.peak:
+            self.restart()
+
+    def _size(self, storage: Any) -> int:
+        blocks: int = -(-storage.nbytes() // self._block_bytes)
+        return blocks * self._block_bytes
+
     def _count(self, tensor: Any) -> "_Storage | None":
+        if isinstance(tensor, DTensor):
+            tensor = tensor._local_tensor
         # A fake tensor's own word for its device is read without asking the dispatcher.
         device = getattr(tensor, "fake_device", None) or tensor.device
         if device.type != self._device_type:
@@ -97,8 +134,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed 
             freed = self._live.pop(key)
             self._now[freed.part] -= freed.size
 
-        blocks = -(-storage.nbytes() // self._block_bytes)
-        added = _Storage(blocks * self._block_bytes, weakref.ref(storage, gone), self._new)
+        added = _Storage(self._size(storage), weakref.ref(storage, gone), self._new)
         self._live[key] = added
         self._now[added.part] += added.size
         if self.total > self.peak:

@@ -13,6 +13,9 @@ from finetune.plan import ACTIVATIONS, Plan
 Remedy: TypeAlias = tuple[str, int]
 """What to change, and the bytes that the training then needs."""
 
+PARTED_OPTIMIZER = "adamw_torch_fused"
+"""What trains weights that are shared out."""
+
 SMALL_RANK = 8
 LENGTH_STEP = 64
 """A shorter limit is a multiple of this many tokens."""
@@ -25,12 +28,13 @@ SHRINKING = 0.75
 def refusal(training: Training, least: Plan) -> DoesNotFit:
     """Give the error that says what a training takes at least, and which changes would make it fit."""
     remedies: list[Remedy] = []
-    for find in (_shorter, _smaller_rank, _lighter_weights, _smaller_model):
+    for find in (_shared_out, _more_devices, _shorter, _smaller_rank, _lighter_weights, _smaller_model):
         remedies += find(training, least)
     told = ", ".join(f"{change} ({in_gib(size)})" for change, size in remedies)
     where, device = "", repr(least.device)
     if least.processes > 1:
-        where, device = f" on each of {least.processes} devices, which all hold the whole model", "the fullest"
+        held = "which share the weights out" if least.sharded else "which all hold the whole model"
+        where, device = f" on each of {least.processes} devices, {held}", "the fullest"
     return DoesNotFit(
         f"This training needs at least {in_gib(least.needed_bytes)} of memory{where}, and {device} has "
         f"{in_gib(least.device_bytes)} free.",
@@ -38,6 +42,24 @@ def refusal(training: Training, least: Plan) -> DoesNotFit:
         remedies=tuple(remedies),
         hint=f"What would fit: {told}." if told else "No smaller training of this model would fit.",
     )
+
+
+def _shared_out(training: Training, least: Plan) -> Iterator[Remedy]:
+    if least.processes == 1 or least.sharded:
+        return
+    plan = measured(training, replace(least, sharded=True, optimizer=PARTED_OPTIMIZER, activation_offloading=False))
+    if plan.fits:
+        yield "sharding full", plan.needed_bytes
+
+
+def _more_devices(training: Training, least: Plan) -> Iterator[Remedy]:
+    """Twice as many, where a step has examples for all of them."""
+    more = 2 * least.processes
+    if not least.sharded or training.settings.batch_size % (more * least.micro_batch):
+        return
+    plan = measured(training, replace(least, processes=more))
+    if plan.fits:
+        yield f"{more} such devices", plan.needed_bytes
 
 
 def _shorter(training: Training, least: Plan) -> Iterator[Remedy]:

@@ -1,16 +1,22 @@
 """A model as each of several processes holds it that train it together, though there is but this one.
 
-Each holds the whole model; torch's DistributedDataParallel sums the gradients over all, in buckets that are a second
-copy of them. Here they are summed with nobody's, so it takes the memory of the real one, on fake tensors too.
+Where each holds the whole model, torch's DistributedDataParallel sums the gradients over all, in buckets that are a
+second copy of them; here they are summed with nobody's. Where the weights are shared out, torch's fully_shard puts them
+together and takes them apart for each layer; here the other parts come from nobody. So both take the memory of the real
+ones, on fake tensors too.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
-from finetune.memory.fake import DEVICE
+from finetune.memory.fake import DEVICE, real
+from finetune.train.shards import cut
 
 
 def shared(trainer: Any, processes: int) -> Any:
@@ -27,6 +33,30 @@ def shared(trainer: Any, processes: int) -> Any:
     )
     model.register_comm_hook(None, _summed)
     return model
+
+
+@contextmanager
+def meshed(processes: int) -> Iterator[DeviceMesh]:
+    """Give the devices that weights are shared out to, of which there is but this one."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    with real():
+        dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=processes)
+    try:
+        with real():
+            mesh = init_device_mesh(DEVICE, (processes,))
+        yield mesh
+    finally:
+        dist.destroy_process_group()
+
+
+def share_out(trainer: Any, mesh: DeviceMesh) -> None:
+    """Leave of a trainer's weights one device's part, to be called before it trains."""
+    # transformers' name for a model that it must not wrap for several processes.
+    trainer.is_distributed_loading_by_transformers = True
+    for model in (trainer.model, getattr(trainer, "ref_model", None)):
+        if model is not None:
+            cut(model, mesh)
 
 
 def _alone_among(processes: int) -> Any:

@@ -10,17 +10,19 @@ Of a training that several devices share one device is simulated, with what shar
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
 from finetune.memory.fake import DEVICE, FakeMemory, faking, real
 from finetune.memory.fake_trainer import fake_rows, fake_trainer, has_padding
 from finetune.memory.measure import Training
-from finetune.memory.sharing import shared
+from finetune.memory.sharing import meshed, share_out, shared
 from finetune.memory.stand_ins import Offloading, paged_moments
 from finetune.plan import ADAPTER, GRADIENTS, OPTIMIZER, WEIGHTS, Peaks, Plan
 
@@ -41,8 +43,11 @@ def simulate(training: Training, plan: Plan) -> Measured:
         tempfile.TemporaryDirectory() as folder,
         warnings.catch_warnings(action="ignore"),
         faking(plan.device, padded=padded) as memory,
+        ExitStack() as stack,
     ):
         trainer = fake_trainer(training, plan, Path(folder))
+        if plan.sharded:
+            share_out(trainer, stack.enter_context(meshed(plan.processes)))
         measuring = _Measuring(trainer, memory, training, plan)
         trainer.add_callback(measuring)
         try:
@@ -72,7 +77,7 @@ class _Measuring(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         memory = self._memory
         self._name_weights()
         memory.restart()
-        if self._plan.processes > 1:
+        if self._plan.processes > 1 and not self._plan.sharded:
             with memory.naming(GRADIENTS):
                 self._trainer.model_wrapped = shared(self._trainer, self._plan.processes)
         moments = self._optimize()
@@ -80,8 +85,8 @@ class _Measuring(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         self._step()
         if memory.peak > peak:
             peak, parts = memory.peak, memory.parts
+        saving = self._save()
         memory.restart()
-        saving = memory.total
         self._evaluate()
         del moments
         peaks = Peaks(step=peak, evaluation=memory.peak, saving=saving)
@@ -128,6 +133,14 @@ class _Measuring(TrainerCallback):  # type: ignore[misc]  # transformers is not 
         items = torch.ones((), dtype=torch.long, device=DEVICE)
         self._trainer.training_step(self._trainer.model_wrapped, self._batch(self._plan), num_items_in_batch=items)
         self._trainer.model.zero_grad()
+
+    def _save(self) -> int:
+        """Put each trained weight together, as those of it must be that are shared out, and give the peak."""
+        self._memory.restart()
+        for weight in self._trained:
+            if isinstance(weight, DTensor):
+                weight.full_tensor()
+        return self._memory.peak
 
     def _evaluate(self) -> None:
         self._trainer.model.eval()

@@ -34,6 +34,8 @@ def peak_of(trainer: Any, work: Callable[[], object]) -> int:
 
 def live_bytes(trainer: Any) -> int:
     """Count the storages of the weights, of what the optimizer keeps, and of the gradients' copies in DDP's buckets."""
+    from torch.distributed.tensor import DTensor
+
     models = [model for model in (trainer.model, getattr(trainer, "ref_model", None)) if model is not None]
     tensors = [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
     for state in (getattr(module, "quant_state", None) for model in models for module in model.modules()):
@@ -44,5 +46,6 @@ def live_bytes(trainer: Any) -> int:
     reducer = getattr(trainer.model_wrapped, "reducer", None)
     if reducer is not None:
         tensors += [bucket.buffer() for bucket in reducer._get_zeros_like_grad_buckets()]
+    tensors = [tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors]
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())

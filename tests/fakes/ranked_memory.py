@@ -16,15 +16,17 @@ from finetune.processes.wire import JOB
 from finetune.train.material import gather
 from finetune.train.session import Session
 from tests.fakes.allocations import Allocations, peak_of
+from tests.fakes.in_place import collect_in_place
 
 
 class Begun(TrainerCallback):  # type: ignore[misc]  # transformers is not typed here
-    """Watches a training from where its plan does.
+    """Watches a training from where its plan does to the end of its first step.
 
     Before, accelerate copies all weights to where they are, for among several processes it calls that cpu:0.
     """
 
-    allocations: Allocations
+    _allocations: Allocations
+    peak = 0
 
     def __init__(self, trainer: Any) -> None:
         self._trainer = trainer
@@ -32,7 +34,10 @@ class Begun(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         trainer.callback_handler.callbacks.insert(0, self)
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self.allocations = Allocations(self._trainer)
+        self._allocations = Allocations(self._trainer)
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.peak = self.peak or self._allocations.peak()
 
 
 def main() -> None:
@@ -44,9 +49,10 @@ def main() -> None:
 def peaks_of(job: TuningJob) -> dict[str, int]:
     session = Session(job, gather(job), lambda event: None, lambda: None)
     trainer = session.trainer
+    collect_in_place(trainer.model)
     begun = Begun(trainer)
     session.train()
-    step, evaluation = begun.allocations.peak(), peak_of(trainer, trainer.evaluate)
+    step, evaluation = begun.peak, peak_of(trainer, trainer.evaluate)
     # What was saved once is not saved again in the same folder.
     trainer.checkpoints = job.folder / "again"
     saving = peak_of(trainer, lambda: trainer._save_checkpoint(trainer.model, None))

@@ -17,13 +17,14 @@ import torch
 
 from finetune.events import Event, Metrics
 from finetune.job import TuningJob
+from finetune.parity import record
 from finetune.processes.wire import JOB
 from finetune.run import tune
 from finetune.train import result
 from finetune.train.ranks import rank, shares_out
 from tests.fakes.tuning_jobs import Told
 
-RECORD = partial(result.record, count=1)
+RECORD = partial(record.record, count=1)
 
 
 class Mortal(Told):
@@ -43,7 +44,7 @@ def main() -> None:
         path, _, step = described.partition("@")
         told = Mortal(int(step) if step else None)
         job = JOB.validate_json(Path(path).read_bytes())
-        result.record = recorder(job)
+        vars(result)["record"] = recorder(job)
         outcome = tune(job, told, lambda: None)
         if rank() == 0:
             found = {"curve": told.curve, "tokens": outcome.trained_tokens, "folder": str(outcome.folder)}

@@ -12,7 +12,7 @@ from finetune.data.tokens import length_of
 from finetune.job import TuningJob
 from finetune.memory.measure import Training, measured
 from finetune.memory.planner import config_of
-from finetune.plan import Plan
+from finetune.plan import WEIGHTS, Plan
 from finetune.processes.wire import JOB
 from finetune.train.material import gather
 from tests.fakes.tiny_model import tiny_model
@@ -30,8 +30,13 @@ QUESTION = {"role": "user", "content": "what is two and two, and what is it that
 WAYS: dict[str, tuple[tuple[int, int], dict[str, Any]]] = {
     "nf4 and lora, checkpointing": ((2, 1), {"lora": Lora(r=64), "quantization": "nf4"}),
     "full, in passes": ((1, 2), {"lora": None, "quantization": "none"}),
+    "nf4 and lora, shared out, checkpointing": ((2, 1), {"lora": Lora(r=64), "quantization": "nf4"}),
+    "full, shared out, in passes": ((1, 2), {"lora": None, "quantization": "none"}),
 }
 """The passes of each process, and what is trained."""
+
+HELD = ("step", "evaluation")
+"""The moments of weights that are shared out. To save them they go to the CPU, which here is the device itself."""
 
 
 def chats(path: Path) -> Path:
@@ -53,19 +58,25 @@ def test_simulated_peaks_of_each_process_are_the_measured_ones(tmp_path: Path) -
     file = chats(tmp_path / "chats.jsonl")
     jobs, described = [], []
     for name, (passes, recipe) in WAYS.items():
-        plan = plan_of(*passes, processes=2, gradient_checkpointing="checkpointing" in name)
+        kept = {"sharded": "shared out" in name, "gradient_checkpointing": "checkpointing" in name}
+        plan = plan_of(*passes, processes=2, **kept)
         chosen = {"plan": plan, "validation_file": file}
         jobs.append(job_of(tmp_path / name, base, file, job=chosen, n_epochs=1, batch_size=BATCH, **recipe))
         described.append(tmp_path / f"{name}.json")
         described[-1].write_bytes(JOB.dump_json(jobs[-1]))
     said = said_by_two("tests.fakes.ranked_memory", described, tmp_path)
     ranks = [map(json.loads, text.splitlines()) for text in said]
+    weights: list[int] = []
     for name, job, *each in zip(WAYS, jobs, *ranks, strict=True):
-        peaks = planned(job).peaks
+        plan = planned(job)
+        weights.append(plan.parts[WEIGHTS])
+        peaks = plan.peaks
         for number, real in enumerate(each):
             assert real["step"] >= LEAST
-            for moment, size in real.items():
-                assert_near(f"{name}, {moment} of process {number}", getattr(peaks, moment), size)
+            for moment in HELD if plan.sharded else real:
+                assert_near(f"{name}, {moment} of process {number}", getattr(peaks, moment), real[moment])
+    nf4, full, half_nf4, half_full = weights
+    assert (half_nf4 / nf4, half_full / full) == pytest.approx((0.5, 0.5), abs=0.02)
 
 
 def assert_near(name: str, simulated: int, real: int) -> None:

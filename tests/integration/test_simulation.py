@@ -63,6 +63,15 @@ def test_qlora_of_7_billion_parameters_takes_what_its_paper_says() -> None:
     assert measured.parts["adapter"] == pytest.approx(4 * 159_907_840, rel=0.001)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused"])
+def test_an_optimizer_takes_a_devices_part_of_weights_that_are_shared_out(small: Any, optimizer: str) -> None:
+    short = replace(PLAN, longest=8, processes=2, sharded=True, optimizer=optimizer)
+    measured = simulated(small, short, lora=Lora(r=256))
+    # Of each trained weight itself, its gradient and two moments; beside them what one layer takes.
+    trained = 4 * measured.parts["adapter"]
+    assert measured.peaks.step < 2 * (trained + measured.parts["weights"])
+
+
 def test_checkpointing_takes_less(small: Any) -> None:
     without = replace(PLAN, gradient_checkpointing=False)
     assert simulated(small).peaks.step < simulated(small, without).peaks.step

@@ -78,7 +78,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     for name, path in described.items():
         path.write_bytes(JOB.dump_json(done.job("shared", name)))
     module = "tests.fakes.ranked_training"
-    dying = [*(described[name] for name in WAYS), f"{described[KILLED]}@{KILLED_AT}"]
+    dying: list[Path | str] = [*(described[name] for name in WAYS), f"{described[KILLED]}@{KILLED_AT}"]
     first, _ = said_by_two(module, dying, folder, killed=True)
     shutil.copytree(done.job("shared", KILLED).folder, done.orphaned)
     second, _ = said_by_two(module, [described[KILLED]], folder)

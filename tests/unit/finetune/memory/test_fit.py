@@ -22,11 +22,16 @@ TOKENS = 512
 
 
 def simulated(training: Training, plan: Plan) -> Plan:
-    """Give a model's weights as 4 GiB, and of each 512 tokens 2 GiB, an eighth of it if checkpointed."""
+    """Give a model's weights as 4 GiB, and of each 512 tokens 2 GiB, an eighth of it if checkpointed.
+
+    What is shared out is shared out evenly.
+    """
     settings = training.settings
     share = training.config.num_hidden_layers / LAYERS
     weights = (4 if settings.quantization == "nf4" else 16) * share
     trained = settings.lora.r / 64 if settings.lora else weights
+    if plan.sharded:
+        weights, trained = weights / plan.processes, trained / plan.processes
     activations = 2.0 * plan.micro_batch * plan.longest / TOKENS
     if plan.gradient_checkpointing:
         activations /= 8
@@ -164,18 +169,55 @@ def test_devices_that_share_a_step_are_each_fitted_to_their_share(fitted: Fitted
     plan = fitted(11.5, longest=1024, device="cuda", processes=2, batch_size=16)
     assert (plan.micro_batch, plan.accumulation, plan.processes) == (4, 2, 2)
     assert plan.reasons[:2] == (
-        "Each of 2 devices holds the whole model and learns from 8 of a step's 16 examples.",
+        "Each of 2 devices holds the whole model, and learns from 8 of a step's 16 examples.",
         "A device's share of a step of 8 examples is 2 passes of 4, since a pass of 8 needs 13.6 GiB.",
     )
 
 
 def test_devices_that_share_a_step_are_refused_for_what_each_must_hold(fitted: Fitted) -> None:
     with pytest.raises(DoesNotFit) as refused:
-        fitted(7.6, longest=4096, device="cuda", processes=2)
+        fitted(7.6, longest=4096, device="cuda", processes=2, sharding="none")
     assert str(refused.value).startswith(
         "This training needs at least 8.3 GiB of memory on each of 2 devices, which all hold the whole model, and the "
         "fullest has 7.6 GiB free. What would fit: "
     )
+
+
+def test_weights_are_shared_out_where_they_do_not_fit_otherwise(fitted: Fitted) -> None:
+    plan = fitted(8.5, longest=1024, device="cuda", processes=2)
+    assert (plan.sharded, plan.micro_batch, plan.optimizer) == (True, 4, "adamw_torch_fused")
+    assert plan.reasons[0] == (
+        "Each of 2 devices holds a part of the weights, since with all of them each needs 11.5 GiB, and learns from "
+        "4 of a step's 8 examples."
+    )
+
+
+def test_weights_that_fit_each_device_are_not_shared_out(fitted: Fitted) -> None:
+    assert not fitted(10, longest=1024, device="cuda", processes=2).sharded
+
+
+def test_weights_are_shared_out_or_not_as_was_asked_for(fitted: Fitted) -> None:
+    plan = fitted(80, device="cuda", processes=2, sharding="full")
+    assert plan.sharded
+    assert plan.reasons[0].startswith("Each of 2 devices holds a part of the weights, as was asked for, and learns")
+    whole = fitted(8.6, longest=1024, device="cuda", processes=2, sharding="none")
+    assert (whole.sharded, whole.optimizer) == (False, "paged_adamw_8bit")
+
+
+def test_one_device_has_nobody_to_share_weights_with(fitted: Fitted) -> None:
+    assert not fitted(80, sharding="full").sharded
+
+
+def test_refusal_of_whole_weights_offers_to_share_them_out(fitted: Fitted) -> None:
+    with pytest.raises(DoesNotFit) as refused:
+        fitted(7.6, longest=2048, device="cuda", processes=2, sharding="none")
+    assert refused.value.remedies[0][0] == "sharding full"
+
+
+def test_refusal_of_shared_weights_offers_more_devices(fitted: Fitted) -> None:
+    with pytest.raises(DoesNotFit, match="on each of 2 devices, which share the weights out, and") as refused:
+        fitted(5, longest=1024, device="cuda", processes=2)
+    assert refused.value.remedies[0][0] == "4 such devices"
 
 
 def test_kto_gives_no_device_an_answer_alone(fitted: Fitted) -> None:

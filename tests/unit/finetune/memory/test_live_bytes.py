@@ -72,3 +72,13 @@ def test_another_device_is_not_counted(memory: LiveBytes) -> None:
     with memory:
         torch.zeros(10, device="meta")
     assert memory.peak == 0
+
+
+def test_memory_that_is_given_and_taken_without_an_operation_counts(memory: LiveBytes) -> None:
+    with memory:
+        tensor = torch.zeros(10)
+        tensor.untyped_storage().resize_(0)
+        freed = memory.total
+        tensor.untyped_storage().resize_(80)
+        given = memory.total
+    assert (freed, given, memory.peak) == (0, 80, 80)
