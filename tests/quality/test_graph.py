@@ -14,8 +14,8 @@ import pytest
 from rag.embed import open_embedder
 from rag.evaluate.collection import Collection, Question, load_squad
 from rag.evaluate.retrieval import evaluate_retrieval
-from rag.graph.walk import EntityGraph
 from rag.index import StoreIndex
+from rag.knowledge.walk import EntityGraph
 from rag.ports import Embedder
 from rag.retrieve import SearchOptions, retrieve
 from tests.fakes.entity_graph import MemoryGraph

@@ -76,8 +76,8 @@ class SearchResult(VectorStoreSearchResponse):
     `cosine` and `bm25` are raw, null where that side did not see it; `sentence_cosine` is that of its best sentence;
     `fused` is what these give together, before its neighbours had a part in `score`; `rerank` is what the reranker gave
     it, and then `score` too. `graph_path` is what the store's graph was walked over to it (entity, relation, entity, …;
-    a relation walked backwards begins with `← `), else null. A piece of a table that began before it has the names of its columns last in its
-    `heading_path`.
+    a relation walked backwards begins with `← `), else null. A piece of a table that began before it has the names of
+    its columns last in its `heading_path`.
     """
 
     chunk_id: str
