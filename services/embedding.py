@@ -27,8 +27,8 @@ def open_tuned(settings: Settings, folder: Path, name: str) -> "Embedder":
 
 
 def _open(settings: Settings, source: str, *, name: str | None = None, download: bool = False) -> "Embedder":
-    from rag.embed import open_embedder
-    from rag.embed_shared import SharedEmbedder
+    from rag.encoders.embed import open_embedder
+    from rag.encoders.embed_shared import SharedEmbedder
 
     opened = open_embedder(
         source,

@@ -119,7 +119,7 @@ def _root(row: TunedModelRow) -> str:
 
 
 def _embedder_base(source: str) -> Base:
-    from rag.embed_source import find_folder
+    from rag.encoders.embed_source import find_folder
     from rag.errors import EmbedderUnavailable
 
     try:

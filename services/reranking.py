@@ -13,9 +13,9 @@ from services.settings import Settings
 if TYPE_CHECKING:
     from tokenizers import Encoding
 
-    from rag.cross_encode import CrossEncoder
-    from rag.cross_entail import CrossEntailment
-    from rag.cross_rerank import CrossReranker
+    from rag.encoders.cross_encode import CrossEncoder
+    from rag.encoders.cross_entail import CrossEntailment
+    from rag.encoders.cross_rerank import CrossReranker
 
 RERANKER = "reranker"
 """The kind of a model that reranks."""
@@ -36,7 +36,7 @@ def load_reranker(settings: Settings) -> "CrossReranker | None":
     """Give the reranker, None where the settings name none. Raises CrossEncoderUnavailable."""
     if settings.reranker is None:
         return None
-    from rag.cross_rerank import CrossReranker
+    from rag.encoders.cross_rerank import CrossReranker
 
     try:
         return CrossReranker(_open(settings, settings.reranker))
@@ -48,7 +48,7 @@ def load_entailment(settings: Settings) -> "CrossEntailment | None":
     """Give what judges entailment, None where the settings name none. Raises CrossEncoderUnavailable."""
     if settings.entailment is None:
         return None
-    from rag.cross_entail import CrossEntailment
+    from rag.encoders.cross_entail import CrossEntailment
 
     try:
         return CrossEntailment(_open(settings, settings.entailment))
@@ -57,7 +57,7 @@ def load_entailment(settings: Settings) -> "CrossEntailment | None":
 
 
 def _open(settings: Settings, source: str) -> "CrossEncoder":
-    from rag.cross_encode import open_cross_encoder
+    from rag.encoders.cross_encode import open_cross_encoder
 
     return open_cross_encoder(source, cache_dir=settings.cache, threads=settings.embedder_threads, download=True)
 

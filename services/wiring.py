@@ -16,8 +16,8 @@ from services.storage.database import Database
 from services.storage.projects import ensure_default_project
 
 if TYPE_CHECKING:
-    from rag.cross_entail import CrossEntailment
-    from rag.cross_rerank import CrossReranker
+    from rag.encoders.cross_entail import CrossEntailment
+    from rag.encoders.cross_rerank import CrossReranker
     from rag.ports import Embedder
     from services.engines.local.models import LocalModels
     from services.engines.router import Router

@@ -15,8 +15,8 @@ from services.cli.output import print_json
 from services.cli.session import Session, json_option, pass_session
 
 if TYPE_CHECKING:
-    from rag.cross_entail import CrossEntailment
-    from rag.cross_rerank import CrossReranker
+    from rag.encoders.cross_entail import CrossEntailment
+    from rag.encoders.cross_rerank import CrossReranker
     from services.settings import Settings
     from services.wiring import Services
 

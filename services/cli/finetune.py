@@ -85,7 +85,7 @@ def _meter(model: str | None, file: Path, method: str | None) -> "tuple[Meter, i
 
 
 def _embedder_folder(model: str) -> Path:
-    from rag.embed_source import find_folder
+    from rag.encoders.embed_source import find_folder
 
     return find_folder(model, download=False)
 

@@ -9,9 +9,9 @@ import cohere
 import httpx
 import pytest
 
-from rag.cross_encode import open_cross_encoder
-from rag.cross_rerank import CrossReranker
-from rag.embed import open_embedder
+from rag.encoders.cross_encode import open_cross_encoder
+from rag.encoders.cross_rerank import CrossReranker
+from rag.encoders.embed import open_embedder
 from tests.acceptance.handbook import QUESTION, make_handbook
 from tests.acceptance.serving import Server, serving
 from tests.acceptance.shell import Shell

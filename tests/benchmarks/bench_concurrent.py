@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 from rag.ports import Embedder
 from services.settings import Settings
 from services.storage.tables import DEFAULT_PROJECT

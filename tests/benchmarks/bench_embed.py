@@ -32,7 +32,7 @@ ALONE = """
 import json, re, sys, time
 begun = time.perf_counter()
 from pathlib import Path
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 embedder = open_embedder(sys.argv[1], cache_dir=Path(sys.argv[2]))
 opened_s = time.perf_counter() - begun
 embedder.embed(json.load(sys.stdin))
@@ -62,7 +62,7 @@ def texts() -> tuple[list[str], list[str]]:
 
 def throughput(passages: Sequence[str], cache: Path) -> dict[str, Any]:
     """Median tokens a second of each, and ours as a multiple of the others in the same round."""
-    from rag.embed import open_embedder
+    from rag.encoders.embed import open_embedder
 
     ours = open_embedder(MODEL, cache_dir=cache)
     ways = {
@@ -95,7 +95,7 @@ def throughput(passages: Sequence[str], cache: Path) -> dict[str, Any]:
 def sentence_transformers() -> Callable[[Sequence[str]], Vectors]:
     from sentence_transformers import SentenceTransformer
 
-    from rag.embed_source import find_source
+    from rag.encoders.embed_source import find_source
 
     with tempfile.TemporaryDirectory() as folder:
         source = find_source(MODEL, cache_dir=Path(folder), download=False)
@@ -108,7 +108,7 @@ def bare_openvino(cache: Path) -> Callable[[Sequence[str]], Vectors]:
     import openvino
     from tokenizers import Tokenizer
 
-    from rag.graph import default_precision
+    from rag.encoders.graph import default_precision
 
     graph_file = next(cache.glob(f"*-{default_precision()}/graph.xml"))
     tokenizer = Tokenizer.from_file(str(graph_file.with_name("tokenizer.json")))
@@ -141,7 +141,7 @@ def bare_openvino(cache: Path) -> Callable[[Sequence[str]], Vectors]:
 
 
 def latency(questions: Sequence[str], cache: Path) -> dict[str, float]:
-    from rag.embed import open_embedder
+    from rag.encoders.embed import open_embedder
 
     embedder = open_embedder(MODEL, cache_dir=cache)
     taken = [seconds(embedder.embed, [question]) * 1000 for question in questions]

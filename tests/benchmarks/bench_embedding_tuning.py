@@ -24,8 +24,8 @@ from finetune.events import Event, Message, Metrics
 from finetune.job import TuningJob
 from finetune.model import Base
 from finetune.run import tune
-from rag.embed import open_embedder
-from rag.embed_source import find_folder
+from rag.encoders.embed import open_embedder
+from rag.encoders.embed_source import find_folder
 from rag.evaluate.collection import Collection, load_beir
 from tests.quality.dense import dense_gains, save_questions
 

@@ -43,7 +43,7 @@ def question_texts() -> list[str]:
 
 def query(texts: Sequence[str], questions: Sequence[str], folder: Path) -> dict[str, Any]:
     """Embed, search both indexes, fuse and fetch, on one thread; and a start from what is on disk."""
-    from rag.embed import open_embedder
+    from rag.encoders.embed import open_embedder
     from rag.index import StoreIndex
     from rag.retrieve import retrieve
 

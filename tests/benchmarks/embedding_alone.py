@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from rag.chunk import chunk
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 from rag.parse import parse
 
 

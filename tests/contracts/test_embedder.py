@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag.embed import open_embedder
-from rag.embed_torch import SentenceTransformerEmbedder
+from rag.encoders.embed import open_embedder
+from rag.encoders.embed_torch import SentenceTransformerEmbedder
 from rag.ports import Embedder
 from rag.sentences import Span
 from tests.fakes.exporting import exporting_here

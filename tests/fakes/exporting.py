@@ -14,9 +14,9 @@ import pytest
 @contextmanager
 def exporting_here() -> Iterator[list[str]]:
     """Give the modules that would have been run as programs of their own."""
-    from rag import cross_export, embed_export
+    from rag.encoders import cross_export, embed_export
 
-    exports = {"rag.embed_export": embed_export.export, "rag.cross_export": cross_export.export}
+    exports = {"rag.encoders.embed_export": embed_export.export, "rag.encoders.cross_export": cross_export.export}
     ran: list[str] = []
 
     def run(command: Sequence[str], **_: Any) -> SimpleNamespace:

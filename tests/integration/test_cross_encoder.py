@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rag.cross_encode import open_cross_encoder
-from rag.cross_entail import CrossEntailment
-from rag.cross_openvino import OpenVinoCrossEncoder
-from rag.cross_rerank import CrossReranker
-from rag.cross_torch import TorchCrossEncoder
+from rag.encoders.cross_encode import open_cross_encoder
+from rag.encoders.cross_entail import CrossEntailment
+from rag.encoders.cross_openvino import OpenVinoCrossEncoder
+from rag.encoders.cross_rerank import CrossReranker
+from rag.encoders.cross_torch import TorchCrossEncoder
 from rag.errors import CrossEncoderUnavailable
 from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_cross_encoder import save_tiny_cross_encoder
@@ -102,7 +102,7 @@ def test_graph_is_exported_once(reranker: Path, tmp_path: Path, exports: list[st
     exports.clear()
     for _ in range(2):
         open_cross_encoder(str(reranker), cache_dir=tmp_path)
-    assert exports == ["rag.cross_export"]
+    assert exports == ["rag.encoders.cross_export"]
 
 
 def test_graph_that_computes_something_else_is_exported_again(
@@ -114,14 +114,14 @@ def test_graph_that_computes_something_else_is_exported_again(
     manifest.write_text(json.dumps(fields | {"probe_logits": [[one[0] + 1] for one in fields["probe_logits"]]}))
     exports.clear()
     assert isinstance(open_cross_encoder(str(reranker), cache_dir=tmp_path), OpenVinoCrossEncoder)
-    assert exports == ["rag.cross_export"]
+    assert exports == ["rag.encoders.cross_export"]
 
 
 def test_model_without_openvino_runs_on_sentence_transformers(
     reranker: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     usual = CrossReranker(open_cross_encoder(str(reranker), cache_dir=cache)).relevance(PAIRS)
-    monkeypatch.setattr("rag.cross_encode.openvino_is_there", lambda: False)
+    monkeypatch.setattr("rag.encoders.cross_encode.openvino_is_there", lambda: False)
     model = open_cross_encoder(str(reranker), cache_dir=tmp_path)
     assert isinstance(model, TorchCrossEncoder)
     assert "cross_encoder_fallback" in caplog.text
@@ -131,7 +131,7 @@ def test_model_without_openvino_runs_on_sentence_transformers(
 def test_scoring_loads_neither_torch_nor_telemetry(reranker: Path, cache: Path) -> None:
     open_cross_encoder(str(reranker), cache_dir=cache)
     code = (
-        "import sys; from pathlib import Path; from rag.cross_encode import open_cross_encoder\n"
+        "import sys; from pathlib import Path; from rag.encoders.cross_encode import open_cross_encoder\n"
         "open_cross_encoder(sys.argv[1], cache_dir=Path(sys.argv[2])).logits([('a', 'b')])\n"
         "print({'torch', 'transformers', 'sentence_transformers', 'openvino_telemetry'} & sys.modules.keys())"
     )

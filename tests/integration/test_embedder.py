@@ -14,11 +14,11 @@ from typing import Any
 import platformdirs
 import pytest
 
-from rag import graph
-from rag.embed import open_embedder
-from rag.embed_openvino import OpenVinoEmbedder
-from rag.embed_torch import SentenceTransformerEmbedder
-from rag.graph import openvino
+from rag.encoders import graph
+from rag.encoders.embed import open_embedder
+from rag.encoders.embed_openvino import OpenVinoEmbedder
+from rag.encoders.embed_torch import SentenceTransformerEmbedder
+from rag.encoders.graph import openvino
 from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
@@ -87,7 +87,7 @@ def test_truncated_graph_is_exported_again(model: Path, cache: Path, exports: li
     damaged = graph_folder(cache) / "graph.bin"
     damaged.write_bytes(damaged.read_bytes()[:-100])
     assert isinstance(open_embedder(str(model), cache_dir=cache), OpenVinoEmbedder)
-    assert exports == ["rag.embed_export"]
+    assert exports == ["rag.encoders.embed_export"]
 
 
 def test_graph_that_computes_something_else_is_exported_again(model: Path, cache: Path, exports: list[str]) -> None:
@@ -96,7 +96,7 @@ def test_graph_that_computes_something_else_is_exported_again(model: Path, cache
         compiled.unlink()
     (folder / "graph.bin").write_bytes(bytes((folder / "graph.bin").stat().st_size))
     assert isinstance(open_embedder(str(model), cache_dir=cache), OpenVinoEmbedder)
-    assert exports == ["rag.embed_export"]
+    assert exports == ["rag.encoders.embed_export"]
 
 
 @pytest.mark.usefixtures("exports")
@@ -114,7 +114,7 @@ def test_model_without_openvino_runs_on_sentence_transformers(
 ) -> None:
     usual = open_embedder(str(model), cache_dir=cache, precision="f32")
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with caplog.at_level(logging.WARNING, "rag.embed"):
+    with caplog.at_level(logging.WARNING, "rag.encoders.embed"):
         embedder = open_embedder(str(model), cache_dir=cache)
     assert isinstance(embedder, SentenceTransformerEmbedder)
     assert embedder.id == usual.id
@@ -126,7 +126,7 @@ def test_model_whose_export_fails_runs_on_sentence_transformers(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with caplog.at_level(logging.WARNING, "rag.embed"):
+    with caplog.at_level(logging.WARNING, "rag.encoders.embed"):
         embedder = open_embedder(str(model), cache_dir=tmp_path)
     assert isinstance(embedder, SentenceTransformerEmbedder)
     assert "the export failed" in caplog.text
@@ -146,7 +146,7 @@ def test_model_without_a_cache_that_can_be_written_runs_on_sentence_transformers
 
 def test_embedding_loads_neither_torch_nor_telemetry(model: Path, cache: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from rag.embed import open_embedder\n"
+        "import sys; from pathlib import Path; from rag.encoders.embed import open_embedder\n"
         "open_embedder(sys.argv[1], cache_dir=Path(sys.argv[2])).embed(['a', 'b'])\n"
         "print({'torch', 'transformers', 'sentence_transformers', 'openvino_telemetry'} & sys.modules.keys())"
     )

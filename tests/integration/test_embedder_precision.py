@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rag import embed_export
-from rag.embed import open_embedder
-from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
-from rag.embed_quantize import quantise
-from rag.embed_source import find_source
-from rag.embed_torch import SentenceTransformerEmbedder
-from rag.graph import multiplies_bytes, openvino
+from rag.encoders import embed_export
+from rag.encoders.embed import open_embedder
+from rag.encoders.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
+from rag.encoders.embed_quantize import quantise
+from rag.encoders.embed_source import find_source
+from rag.encoders.embed_torch import SentenceTransformerEmbedder
+from rag.encoders.graph import multiplies_bytes, openvino
 from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 

@@ -11,7 +11,7 @@ from openai import OpenAI
 from starlette.testclient import TestClient
 
 from finetune.encoder import negatives
-from rag.embed_torch import SentenceTransformerEmbedder
+from rag.encoders.embed_torch import SentenceTransformerEmbedder
 from services.api.app import create_app
 from services.cli.main import cli
 from services.folders import walk

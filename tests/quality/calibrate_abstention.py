@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rag.calibration import Calibration
 from rag.cite import Quote
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 from rag.evidence import ABSTENTION, SELECTION
 from rag.extract import gather
 from rag.ports import Embedder

@@ -14,7 +14,7 @@ import platformdirs
 import pytest
 
 from rag.cite import quote, verified
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 from rag.evaluate.overlap import containment
 from rag.extract import Extract, extract
 from tests.quality.asked import Asked, Kind, Remembering, rounds

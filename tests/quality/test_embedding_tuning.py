@@ -13,7 +13,7 @@ from finetune.encoder.embedding import NDCG, NDCG_BEFORE
 from finetune.job import TuningJob
 from finetune.model import Base
 from finetune.run import tune
-from rag.embed_source import find_folder
+from rag.encoders.embed_source import find_folder
 from rag.evaluate.collection import Collection, load_beir
 from tests.quality.dense import save_questions
 

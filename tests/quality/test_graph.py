@@ -11,7 +11,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 from rag.evaluate.collection import Collection, Question, load_squad
 from rag.evaluate.retrieval import evaluate_retrieval
 from rag.index import StoreIndex

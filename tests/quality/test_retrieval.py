@@ -18,7 +18,7 @@ import platformdirs
 import pytest
 
 from rag.chunk import ChunkingStrategy, chunk
-from rag.embed import open_embedder
+from rag.encoders.embed import open_embedder
 from rag.evaluate.collection import Collection, Question, load_beir, load_squad
 from rag.evaluate.report import Report
 from rag.evaluate.retrieval import DEPTH, evaluate_retrieval

@@ -25,7 +25,7 @@ def test_help_imports_nothing_heavy() -> None:
     assert imported_by(show_help) & (TORCH | SERVER | DATA) == set()
 
 
-@pytest.mark.parametrize("module", ["services.search", "rag.answer", "rag.embed", "services.cli.ask"])
+@pytest.mark.parametrize("module", ["services.search", "rag.answer", "rag.encoders.embed", "services.cli.ask"])
 def test_the_query_path_imports_neither_torch_nor_a_server(module: str) -> None:
     assert imported_by(f"import {module}") & (TORCH | SERVER) == set()
 

@@ -251,9 +251,9 @@ def test_a_graph_that_leads_nowhere_changes_nothing(search: Searching, graph: Me
 
 def test_the_graph_leads_to_nothing_that_a_filter_leaves_out(search: Searching, graph: MemoryGraph) -> None:
     search.source.add(51, CHILDHOOD, search.embedder.embed([CHILDHOOD]), attributes={"lang": "de"})
-    assert 51 not in ids(search(QUESTION, SearchOptions(filters=Comparison("eq", "lang", "en")), graph))
+    assert 51 not in ids(search(QUESTION, SearchOptions(filters=Comparison("eq", "lang", "en")), graph=graph))
 
 
 def test_the_graph_works_where_only_words_are_searched(search: Searching, graph: MemoryGraph) -> None:
     options = SearchOptions(weights=Weights(embedding=0, text=1))
-    assert 51 in ids(search("Acme Corp", options, graph))
+    assert 51 in ids(search("Acme Corp", options, graph=graph))

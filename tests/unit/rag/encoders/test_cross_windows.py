@@ -4,7 +4,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import BertProcessing
 
-from rag.cross_windows import PairWindow, Side, pair_windows
+from rag.encoders.cross_windows import PairWindow, Side, pair_windows
 
 WORDS = ["[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz"]
 LETTERS = " ".join("abcdefghijklmnopqrstuvwxyz")

@@ -1,6 +1,6 @@
 import numpy as np
 
-from rag.graph import BATCH_TOKENS, batches_by_length
+from rag.encoders.graph import BATCH_TOKENS, batches_by_length
 
 
 def test_every_row_is_in_one_batch() -> None:

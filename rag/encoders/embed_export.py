@@ -1,7 +1,7 @@
-"""Turn a sentence-transformers model into the graph folder that `rag.embed_openvino` runs.
+"""Turn a sentence-transformers model into the graph folder that `rag.encoders.embed_openvino` runs.
 
-A program of its own, `python -m rag.embed_export SOURCE TARGET PRECISION`, so that torch is never loaded by the
-process that embeds. It ends with 0 only when the graph gives the same vectors as sentence-transformers. A model whose
+A program of its own, `python -m rag.encoders.embed_export SOURCE TARGET PRECISION`, so that torch is never loaded by
+the process that embeds. It ends with 0 only when the graph gives the vectors of sentence-transformers. A model whose
 vectors int8 would change too much is exported in f32 instead; the manifest tells.
 """
 
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
-from rag.embed_quantize import calibration_batches, quantise
-from rag.graph_export import ExportRejected, run_export, save_graph, traced, write_tokenizer
-from rag.graph_folder import sizes
+from rag.encoders.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
+from rag.encoders.embed_quantize import calibration_batches, quantise
+from rag.encoders.graph_export import ExportRejected, run_export, save_graph, traced, write_tokenizer
+from rag.encoders.graph_folder import sizes
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

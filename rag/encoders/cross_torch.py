@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rag.cross_openvino import by_pair
-from rag.cross_windows import Pair, Side, pair_windows
+from rag.encoders.cross_openvino import by_pair
+from rag.encoders.cross_windows import Pair, Side, pair_windows
 from rag.ports import Vectors
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from rag.cross_source import CROSS_ENCODER
-from rag.cross_windows import Pair, Side
+from rag.encoders.cross_source import CROSS_ENCODER
+from rag.encoders.cross_windows import Pair, Side
+from rag.encoders.graph_folder import GraphUnusable, opened, openvino_is_there
+from rag.encoders.model_source import ModelSource, locate
 from rag.errors import CrossEncoderUnavailable
-from rag.graph_folder import GraphUnusable, opened, openvino_is_there
-from rag.model_source import ModelSource, locate
 from rag.ports import Vectors
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def open_cross_encoder(
 
 def _open_original(source: ModelSource) -> CrossEncoder:
     try:
-        from rag.cross_torch import TorchCrossEncoder
+        from rag.encoders.cross_torch import TorchCrossEncoder
 
         return TorchCrossEncoder(source.folder, name=source.name, id=source.id)
     except Exception as exc:  # whatever torch, transformers or the model's own files raise
@@ -85,8 +85,8 @@ def _open_original(source: ModelSource) -> CrossEncoder:
 def _open_graph(source: ModelSource, cache_dir: Path, threads: int | None) -> CrossEncoder:
     if not openvino_is_there():
         raise GraphUnusable("openvino is not installed")
-    from rag.cross_openvino import OpenVinoCrossEncoder
-    from rag.graph import computes_in_bf16
+    from rag.encoders.cross_openvino import OpenVinoCrossEncoder
+    from rag.encoders.graph import computes_in_bf16
 
     def load(folder: Path) -> OpenVinoCrossEncoder:
         model = OpenVinoCrossEncoder(folder, name=source.name, id=source.id, threads=threads)
@@ -95,4 +95,4 @@ def _open_graph(source: ModelSource, cache_dir: Path, threads: int | None) -> Cr
 
     precision = "bf16" if computes_in_bf16() else "f32"
     folder = cache_dir / f"{source.weights[:12]}-{source.settings[:8]}-pairs{GRAPH_FORMAT}-{precision}"
-    return opened(folder, load, exporter="rag.cross_export", source=source.folder, precision=precision)
+    return opened(folder, load, exporter="rag.encoders.cross_export", source=source.folder, precision=precision)

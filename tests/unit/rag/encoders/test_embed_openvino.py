@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.embed_openvino import Manifest
+from rag.encoders.embed_openvino import Manifest
 
 MANIFEST = Manifest(
     precision="f32",

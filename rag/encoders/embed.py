@@ -8,10 +8,10 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rag.embed_source import find_source
+from rag.encoders.embed_source import find_source
+from rag.encoders.graph_folder import GraphUnusable, opened, openvino_is_there
+from rag.encoders.model_source import ModelSource
 from rag.errors import EmbedderUnavailable
-from rag.graph_folder import GraphUnusable, opened, openvino_is_there
-from rag.model_source import ModelSource
 
 if TYPE_CHECKING:
     from rag.ports import Embedder
@@ -50,7 +50,7 @@ def open_embedder(
 
 def _open_original(source: ModelSource) -> "Embedder":
     try:
-        from rag.embed_torch import SentenceTransformerEmbedder
+        from rag.encoders.embed_torch import SentenceTransformerEmbedder
 
         return SentenceTransformerEmbedder(source.folder, name=source.name, id=source.id)
     except Exception as exc:  # whatever torch, transformers or the model's own files raise
@@ -63,8 +63,8 @@ def _open_original(source: ModelSource) -> "Embedder":
 def _open_graph(source: ModelSource, cache_dir: Path, threads: int | None, precision: str | None) -> "Embedder":
     if not openvino_is_there():
         raise GraphUnusable("openvino is not installed")
-    from rag.embed_openvino import OpenVinoEmbedder
-    from rag.graph import default_precision, multiplies_bytes
+    from rag.encoders.embed_openvino import OpenVinoEmbedder
+    from rag.encoders.graph import default_precision, multiplies_bytes
 
     if precision is None or (precision == "int8" and not multiplies_bytes()):
         precision = default_precision()
@@ -75,4 +75,4 @@ def _open_graph(source: ModelSource, cache_dir: Path, threads: int | None, preci
         return embedder
 
     folder = cache_dir / f"{source.weights[:12]}-{source.settings[:8]}-{GRAPH_FORMAT}-{precision}"
-    return opened(folder, load, exporter="rag.embed_export", source=source.folder, precision=precision)
+    return opened(folder, load, exporter="rag.encoders.embed_export", source=source.folder, precision=precision)

@@ -1,7 +1,7 @@
 """The cross-encoder that runs an exported graph with OpenVINO: the query path, free of torch.
 
-A graph folder, as `rag.cross_export` writes it, holds `graph.xml`, `graph.bin`, `tokenizer.json` and `manifest.json`.
-The graph gives a pair's logits. Letters of shapes: n pairs, w windows of a pair, l labels.
+A graph folder, as `rag.encoders.cross_export` writes it, holds `graph.xml`, `graph.bin`, `tokenizer.json` and
+`manifest.json`. The graph gives a pair's logits. Letters of shapes: n pairs, w windows of a pair, l labels.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rag.cross_windows import Pair, PairWindow, Side, pair_windows
-from rag.graph import Graph
-from rag.graph_folder import read_manifest, write_manifest
+from rag.encoders.cross_windows import Pair, PairWindow, Side, pair_windows
+from rag.encoders.graph import Graph
+from rag.encoders.graph_folder import read_manifest, write_manifest
 from rag.ports import Vectors
 
 SAME_LOGIT = {"f32": 0.005, "bf16": 0.1}

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.graph import openvino
+from rag.encoders.graph import openvino
 
 SMOOTHING = 0.7
 """SmoothQuant's alpha: the share of a channel's size that goes into the weights; see the README for others."""

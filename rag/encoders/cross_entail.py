@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rag.cross_encode import CrossEncoder
+from rag.encoders.cross_encode import CrossEncoder
 from rag.errors import CrossEncoderUnavailable
 
 ENTAILMENT = "entailment"

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rag.embed_shared import FEW_TEXTS, MOST_TEXTS, SharedEmbedder
+from rag.encoders.embed_shared import FEW_TEXTS, MOST_TEXTS, SharedEmbedder
 from rag.ports import Vectors
 from tests.fakes.embedder import WordEmbedder
 

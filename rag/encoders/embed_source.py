@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from rag.encoders.model_source import Kind, ModelSource, locate, locate_folder
 from rag.errors import EmbedderUnavailable
-from rag.model_source import Kind, ModelSource, locate, locate_folder
 
 EMBEDDER = Kind(
     called="embedder",

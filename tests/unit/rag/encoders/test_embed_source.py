@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rag.embed_source import find_source
+from rag.encoders.embed_source import find_source
 from rag.errors import EmbedderUnavailable
 
 

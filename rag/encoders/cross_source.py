@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from rag.encoders.model_source import Kind
 from rag.errors import CrossEncoderUnavailable
-from rag.model_source import Kind
 
 
 def _classifies_pairs(folder: Path) -> bool:

@@ -1,7 +1,7 @@
-"""Turn a cross-encoder into the graph folder that `rag.cross_openvino` runs.
+"""Turn a cross-encoder into the graph folder that `rag.encoders.cross_openvino` runs.
 
-A program of its own, `python -m rag.cross_export SOURCE TARGET PRECISION`, so that torch is never loaded by the
-process that searches. It ends with 0 only when the graph gives the same logits as sentence-transformers.
+A program of its own, `python -m rag.encoders.cross_export SOURCE TARGET PRECISION`, so that torch is never loaded by
+the process that searches. It ends with 0 only when the graph gives the same logits as sentence-transformers.
 """
 
 import shutil
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.cross_openvino import SAME_LOGIT, OpenVinoCrossEncoder, PairManifest, logit_difference
-from rag.cross_torch import labels_of, limit_of, raw_logits
-from rag.cross_windows import Pair
-from rag.graph_export import ExportRejected, run_export, save_graph, traced, write_tokenizer
-from rag.graph_folder import sizes
+from rag.encoders.cross_openvino import SAME_LOGIT, OpenVinoCrossEncoder, PairManifest, logit_difference
+from rag.encoders.cross_torch import labels_of, limit_of, raw_logits
+from rag.encoders.cross_windows import Pair
+from rag.encoders.graph_export import ExportRejected, run_export, save_graph, traced, write_tokenizer
+from rag.encoders.graph_folder import sizes
 from rag.ports import Vectors
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from rag.embed_export import GOLDEN_TEXTS
-from rag.embed_quantize import CALIBRATION, Range, int8_rows, smoothing, uint8_range
+from rag.encoders.embed_export import GOLDEN_TEXTS
+from rag.encoders.embed_quantize import CALIBRATION, Range, int8_rows, smoothing, uint8_range
 
 SEEN = Range(least=np.array([-1.0, -0.2, 0.0], np.float32), most=np.array([2.0, 20.0, 0.0], np.float32))
 WEIGHTS = np.array([[0.5, 0.1, 0.3], [-0.2, 0.4, 0.0]], dtype=np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag.graph import openvino
+from rag.encoders.graph import openvino
 
 if TYPE_CHECKING:
     import torch

@@ -88,7 +88,7 @@ def _export(exporter: str, source: Path, folder: Path, precision: str) -> None:
         target.mkdir()
         done = subprocess.run(  # noqa: S603  # this interpreter, a module of ours, and paths
             [sys.executable, "-m", exporter, str(source), str(target), precision],
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             env=os.environ | {"HF_HUB_OFFLINE": "1"},  # all it needs is in the folder
             capture_output=True,
             text=True,

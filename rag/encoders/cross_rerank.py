@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rag.cross_encode import CrossEncoder
+from rag.encoders.cross_encode import CrossEncoder
 from rag.errors import CrossEncoderUnavailable
 
 if TYPE_CHECKING:

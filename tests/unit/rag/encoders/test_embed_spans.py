@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rag.embed_openvino import with_spans
+from rag.encoders.embed_openvino import with_spans
 from rag.sentences import Span
 
 WHOLE = np.array([[1.0, 0.0]], dtype=np.float32)

@@ -1,8 +1,8 @@
 """The embedder that runs an exported graph with OpenVINO: the query path, free of torch.
 
-A graph folder, as `rag.embed_export` writes it, holds `graph.xml`, `graph.bin`, `tokenizer.json` and `manifest.json`.
-The graph gives the texts' vectors `[b, d]`, and of a model that averages its tokens also these, `[b, t, d]`.
-Letters of shapes: b texts of a batch, t tokens of its longest text, d dimensions, s spans of a text.
+A graph folder, as `rag.encoders.embed_export` writes it, holds `graph.xml`, `graph.bin`, `tokenizer.json` and
+`manifest.json`. The graph gives the texts' vectors `[b, d]`, and of a model that averages its tokens also these,
+`[b, t, d]`. Letters of shapes: b texts of a batch, t tokens of its longest text, d dimensions, s spans of a text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.graph import Graph, Ids
-from rag.graph_folder import read_manifest, write_manifest
+from rag.encoders.graph import Graph, Ids
+from rag.encoders.graph_folder import read_manifest, write_manifest
 from rag.ports import Vectors
 from rag.sentences import Span
 
