@@ -24,9 +24,10 @@ class ShardedTrainer(Trainer):  # type: ignore[misc]  # transformers is not type
         """Put it off for no pass: until its gradients are summed, a process holds those of all weights."""
         return nullcontext()
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *model: Any) -> None:
         if not is_shared_out(self.model):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            # sentence-transformers' own takes no model.
+            super()._load_from_checkpoint(resume_from_checkpoint, *model)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if not is_shared_out(self.model):

@@ -4,8 +4,8 @@ Entities are names (words with capitals, several or within a sentence), acronyms
 above. Two that stand in one sentence are related: by the words between them where these are few, else by standing
 there together. What a heading names is related to what stands under it. A word that only stands where any word has a
 capital may be a name: it is kept as a `word`, related to nothing, so that only those are come to that are names
-elsewhere. Where every noun has a capital (German) these
-are found too; where no word has one (Arabic, Chinese), only acronyms, code and headings.
+elsewhere. Where every noun has a capital (German) these are found too; where no word has one (Arabic, Chinese), only
+acronyms, code and headings.
 """
 
 import re

@@ -37,7 +37,8 @@ def outcomes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> lis
     embedder = Remembering(open_embedder("all-MiniLM-L6-v2", cache_dir=CACHE))
     outcomes = []
     for one in rounds(shared_data, embedder, tmp_path_factory.mktemp("stores")):
-        for asked in one.asked:
+        # Of the five thousand of one round every second one, which tells the same in half of the time.
+        for asked in one.asked[:: 2 if one.name == "squad" else 1]:
             hits = one.search(asked.question)
             found = extract(asked.question, hits, embedder)
             text, citations = quote(found.quotes)
