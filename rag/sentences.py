@@ -14,6 +14,9 @@ from itertools import groupby
 LEAD_IN_CHARS = 500
 """A sentence ending in a colon is joined with what it introduces up to this length in all."""
 
+RECORDS = 4
+"""Fewer lines with as many commas each may be prose."""
+
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
 _FENCED = re.compile(r"^[ \t]*(`{3,}|~{3,}).*?(?:^[ \t]*\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _SILENT = re.compile(r"\s*(?:#{1,6}\s.*|[-=*_|:+\s]*|<!--.*-->)$")
@@ -214,11 +217,22 @@ def _kind(line: str) -> str:
 
 
 def _split(text: str, part: Span) -> Iterator[Span]:
+    lines = list(_LINE.finditer(text, part.start, part.end))
+    if _are_records([line[0] for line in lines]):
+        yield from (_trimmed(text, *line.span()) for line in lines)
+        return
     start = part.start
     for end in _ends(text, part):
         if _SAYS_SOMETHING.search(text, start, end):
             yield _trimmed(text, start, end)
         start = end
+
+
+def _are_records(lines: list[str]) -> bool:
+    """Tell the rows of a CSV or TSV file from prose: several lines, each with as many delimiters."""
+    if len(lines) < RECORDS:
+        return False
+    return any(len({line.count(one) for line in lines}) == 1 and one in lines[0] for one in ",;\t")
 
 
 def _ends(text: str, part: Span) -> Iterator[int]:

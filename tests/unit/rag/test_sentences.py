@@ -75,3 +75,14 @@ def test_a_long_list_is_not_joined_with_its_introduction() -> None:
 def test_full_stops_in_code_do_not_split_it() -> None:
     code = "```py\na.b. C. D\n\n# not a heading. Really.\n```"
     assert split(f"Before.\n\n{code}\n\nAfter.") == ["Before.", code, "After."]
+
+
+def test_rows_of_a_csv_file_are_quoted_one_by_one() -> None:
+    rows = [f"Station {number},{number % 7},19{number}" for number in range(10, 15)]
+    text = "\n".join(rows)
+    assert [text[span.start : span.end] for span in sentences(text)] == rows
+
+
+def test_lines_of_prose_with_a_comma_here_and_there_stay_together() -> None:
+    text = "As it was late, they went\nhome without a word, tired,\nhungry and wet to the\nskin, and slept."
+    assert len(sentences(text)) == 1
