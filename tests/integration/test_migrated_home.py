@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alembic import command
-from alembic.config import Config
 
 from rag.ingest import vector_key
 from services.settings import Settings
 from services.storage.database import MIGRATIONS, Database
 from services.storage.generations import live_generation
+from services.storage.migrate import run_migrations
 from services.storage.tables import DEFAULT_PROJECT
 from services.wiring import Services, open_services
 from tests.fakes.embedder import WordEmbedder
@@ -47,11 +46,8 @@ def make_old(home: Path) -> None:
     """Write a home as schema 0003 had it: a store of one document in two chunks, and an empty store."""
     home.mkdir()
     database = Database(f"sqlite:///{home / 'loam.db'}")
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
     with database.engine.connect().execution_options(loam_write=True) as connection, connection.begin():
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0003")
+        run_migrations(connection, MIGRATIONS, "0003")
     database.close()
     with sqlite3.connect(home / "loam.db") as old:
         fill_old(old)
