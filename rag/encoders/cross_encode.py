@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRAPH_FORMAT = 1
+GRAPH_FORMAT = 2
 """Counts up when the graph, or what lies beside it, changes: older ones are then exported anew."""
 
 

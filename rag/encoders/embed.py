@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GRAPH_FORMAT = 3
+GRAPH_FORMAT = 4
 """Counts up when the graph, or what lies beside it, changes: older ones are then exported anew."""
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import platformdirs
 import pytest
+from sentence_transformers import SentenceTransformer
 
-from rag.encoders import graph
+from rag.encoders import embed_export, graph
 from rag.encoders.embed import open_embedder
 from rag.encoders.embed_openvino import OpenVinoEmbedder
 from rag.encoders.embed_torch import SentenceTransformerEmbedder
@@ -97,6 +98,16 @@ def test_graph_that_computes_something_else_is_exported_again(model: Path, cache
     (folder / "graph.bin").write_bytes(bytes((folder / "graph.bin").stat().st_size))
     assert isinstance(open_embedder(str(model), cache_dir=cache), OpenVinoEmbedder)
     assert exports == ["rag.encoders.embed_export"]
+
+
+def test_what_a_graph_is_checked_against_attends_as_the_model_does(model: Path) -> None:
+    original = SentenceTransformer(str(model), device="cpu").eval()
+    config = original[0].auto_model.config
+    before = config._attn_implementation
+    graph, _ = embed_export._traced(original)
+    kinds = [node.get_type_name() for node in graph.get_ordered_ops()]
+    assert "Softmax" in kinds and "ScaledDotProductAttention" not in kinds
+    assert config._attn_implementation == before
 
 
 @pytest.mark.usefixtures("exports")

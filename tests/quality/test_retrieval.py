@@ -48,11 +48,10 @@ def windows(text: str, embedder: Embedder) -> list[str]:
 
 
 def embedded(texts: Sequence[str], embedder: Embedder) -> list[Vectors]:
-    """Embed texts with their sentences, or read what an earlier run has made of them."""
+    """Embed texts with their sentences, or read what an earlier run has made of them with the same graph."""
     spans = [sentences(text) for text in texts]
-    digest = hashlib.sha256(repr((embedder.id, getattr(embedder, "precision", ""), texts, spans)).encode()).hexdigest()[
-        :24
-    ]
+    probe = embedder.embed(["What a graph gives of one text tells it from another."]).tobytes()
+    digest = hashlib.sha256(repr((probe, texts, spans)).encode()).hexdigest()[:24]
     path = CACHE / f"{digest}.npy"
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
