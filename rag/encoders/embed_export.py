@@ -79,7 +79,7 @@ def _traced(model: "SentenceTransformer") -> tuple[Any, list[str]]:
 
 def _averages_tokens(model: "SentenceTransformer") -> bool:
     """Whether a text's vector is the mean of its tokens, and no more."""
-    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
     transformer, pooling, *others = model
     if not (isinstance(transformer, Transformer) and isinstance(pooling, Pooling)):

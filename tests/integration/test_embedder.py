@@ -100,6 +100,7 @@ def test_graph_that_computes_something_else_is_exported_again(model: Path, cache
     assert exports == ["rag.encoders.embed_export"]
 
 
+@pytest.mark.filterwarnings("ignore")  # the exporter, a program of its own, ignores what torch says of being traced
 def test_what_a_graph_is_checked_against_attends_as_the_model_does(model: Path) -> None:
     original = SentenceTransformer(str(model), device="cpu").eval()
     config = original[0].auto_model.config
