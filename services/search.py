@@ -14,7 +14,7 @@ from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
 from services.storage.graphs import SqlEntityGraph
 from services.storage.tables import GenerationRow
-from services.storage.vector_stores import find_searched, is_expired, note_activity
+from services.storage.vector_stores import Searched, find_searched, is_expired, note_activity
 
 ACTIVITY_RESOLUTION_S = 60
 
@@ -34,6 +34,7 @@ class Searching:
         self._indexes = indexes
         self._reranker = reranker
         self._open: dict[tuple[str, int, str], SearchIndex] = {}
+        self._live: dict[str, GenerationRow] = {}
 
     def search(
         self,
@@ -54,16 +55,18 @@ class Searching:
     def forget(self, store_id: str) -> None:
         """Remove the index of a store that is no more."""
         self.drop(store_id)
+        self._live.pop(store_id, None)
         self._indexes.remove_store(store_id)
 
     def _of_one(self, project_id: str, store_id: str, query: str | Sequence[str], options: SearchOptions) -> list[Hit]:
         while True:
-            generation = self._searchable(project_id, store_id)
-            embedder = self._embedders.named(project_id, generation.embedder)
-            source = SqlChunkSource(self._database, generation)
-            index = self._index(generation, embedder)
+            searched = self._searchable(project_id, store_id)
             reranker = self._reranker() if options.rerank else None
             try:
+                generation = self._generation(store_id, searched.generation_id)
+                embedder = self._embedders.named(project_id, generation.embedder)
+                source = SqlChunkSource(self._database, generation, just_read=searched.revision)
+                index = self._index(generation, embedder)
                 graph = SqlEntityGraph(self._database, generation) if generation.graph else None
                 hits = retrieve(
                     query,
@@ -80,20 +83,30 @@ class Searching:
                 # It was removed under the search; the store has another one live since.
                 self.drop(store_id)
 
-    def _searchable(self, project_id: str, store_id: str) -> GenerationRow:
+    def _searchable(self, project_id: str, store_id: str) -> Searched:
         """Give a store's live generation. A search keeps to it to its end, whatever is switched meanwhile."""
         now = int(time.time())
-        with self._database.read() as session:
-            found = find_searched(session, project_id, store_id)
+        with self._database.connect() as connection:
+            found = find_searched(connection, project_id, store_id)
         if found is None:
             raise NotFound(f"No vector store found with id {store_id!r}.")
-        store, live = found
-        if is_expired(store, now):
+        if is_expired(found, now):
             raise NotFound(f"The vector store {store_id!r} has expired.", code="expired")
-        if store.last_active_at < now - ACTIVITY_RESOLUTION_S:
+        if found.last_active_at < now - ACTIVITY_RESOLUTION_S:
             with self._database.write() as session:
                 note_activity(session, store_id, now)
-        return live
+        return found
+
+    def _generation(self, store_id: str, generation_id: int) -> GenerationRow:
+        """Give the row of a live generation, read once: what a search needs of it never changes."""
+        known = self._live.get(store_id)
+        if known is None or known.id != generation_id:
+            with self._database.read() as session:
+                known = session.get(GenerationRow, generation_id)
+            if known is None:
+                raise GenerationGone
+            self._live[store_id] = known
+        return known
 
     def _index(self, generation: GenerationRow, embedder: Embedder) -> SearchIndex:
         key = generation.store_id, generation.id, embedder.id

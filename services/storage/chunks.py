@@ -64,12 +64,17 @@ class SqlChunkSource:
     given half of one.
     """
 
-    def __init__(self, database: Database, generation: GenerationRow) -> None:
+    def __init__(self, database: Database, generation: GenerationRow, *, just_read: int | None = None) -> None:
+        """`just_read` is the generation's revision where it has been read a moment ago: who asks first is given it."""
         self._database = database
         self._generation_id, self._store_id = generation.id, generation.store_id
         self._sentences = generation.sentences
+        self._just_read = just_read
 
     def revision(self) -> int:
+        just_read, self._just_read = self._just_read, None
+        if just_read is not None:
+            return just_read
         with self._database.connect() as connection:
             return self._revision(connection)
 

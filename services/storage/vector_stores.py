@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from rag.chunk import AUTO, ChunkingStrategy
@@ -16,6 +17,25 @@ from services.storage.paging import Page, PageRequest, read_page
 from services.storage.tables import GenerationRow, GenerationState, VectorStoreRow
 
 DAY_S = 86_400
+
+_SEARCHED = (
+    select(VectorStoreRow.expires_after_days, VectorStoreRow.last_active_at, GenerationRow.id, GenerationRow.revision)
+    .join(
+        GenerationRow,
+        (GenerationRow.store_id == VectorStoreRow.id) & (GenerationRow.state == GenerationState.LIVE),
+    )
+    .where(VectorStoreRow.project_id == bindparam("project_id"), VectorStoreRow.id == bindparam("store_id"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """What every search asks of a store: how long it is there, and its live generation as it stands now."""
+
+    expires_after_days: int | None
+    last_active_at: int
+    generation_id: int
+    revision: int
 
 
 def create_store(
@@ -60,13 +80,13 @@ def find_store(session: Session, project_id: str, store_id: str) -> VectorStoreR
     return session.scalar(mine.where(VectorStoreRow.id == store_id))
 
 
-def find_searched(session: Session, project_id: str, store_id: str) -> tuple[VectorStoreRow, GenerationRow] | None:
-    """Give a store of the project with its live generation, in one statement: every search asks."""
-    live = (GenerationRow.store_id == VectorStoreRow.id) & (GenerationRow.state == GenerationState.LIVE)
-    both = select(VectorStoreRow, GenerationRow).join(GenerationRow, live)
-    mine = both.where(VectorStoreRow.project_id == project_id, VectorStoreRow.id == store_id)
-    found = session.execute(mine).one_or_none()
-    return None if found is None else (found[0], found[1])
+def find_searched(connection: Connection, project_id: str, store_id: str) -> Searched | None:
+    """Give what a search asks of a store of the project, in one plain statement: it is a tenth of a search."""
+    found = connection.execute(_SEARCHED, {"project_id": project_id, "store_id": store_id}).one_or_none()
+    if found is None:
+        return None
+    days, active_at, generation_id, revision = found
+    return Searched(expires_after_days=days, last_active_at=active_at, generation_id=generation_id, revision=revision)
 
 
 def find_store_by_name(session: Session, project_id: str, name: str) -> VectorStoreRow | None:
@@ -86,12 +106,12 @@ def stores_made_with(session: Session, project_id: str, embedder: str) -> Sequen
     return session.scalars(mine.order_by(VectorStoreRow.seq)).all()
 
 
-def expires_at(store: VectorStoreRow) -> int | None:
+def expires_at(store: VectorStoreRow | Searched) -> int | None:
     """When a store expires, counted from when it was last active."""
     return None if store.expires_after_days is None else store.last_active_at + store.expires_after_days * DAY_S
 
 
-def is_expired(store: VectorStoreRow, now: int) -> bool:
+def is_expired(store: VectorStoreRow | Searched, now: int) -> bool:
     expiry = expires_at(store)
     return expiry is not None and expiry <= now
 

@@ -7,8 +7,9 @@ import pytest
 
 from rag.types import Hit
 from services.settings import Settings
+from services.storage.generations import live_generation
 from services.storage.tables import DEFAULT_PROJECT
-from services.storage.vector_stores import create_store, find_searched
+from services.storage.vector_stores import create_store
 from services.verifying import check_store
 from services.wiring import Services, open_services
 from tests.fakes.indexed import ingest, write
@@ -63,7 +64,6 @@ def test_passage_is_the_file_s_own_text_and_names_its_columns_beside_it(
 
 def test_index_with_columns_in_its_vectors_is_whole(services: Services, store: str) -> None:
     with services.database.read() as session:
-        found = find_searched(session, DEFAULT_PROJECT, store)
-    assert found is not None
-    problems = check_store(services.database, services.indexes, found[1], services.embedder)
+        generation = live_generation(session, store)
+    problems = check_store(services.database, services.indexes, generation, services.embedder)
     assert [problem.says for problem in problems] == []
