@@ -30,8 +30,9 @@ Scores = NDArray[np.float64]
 
 def sentence_cosines(query: Vectors, chunks: Mapping[ChunkId, ChunkVectors]) -> dict[ChunkId, float]:
     """Give the cosine of each chunk's best sentence; chunks without sentences are left out."""
+    # A passage has a dozen: Python's maximum of so many is found before NumPy's has begun.
     return {
-        chunk_id: float((chunk.sentences @ query).max()) for chunk_id, chunk in chunks.items() if len(chunk.sentences)
+        chunk_id: max((chunk.sentences @ query).tolist()) for chunk_id, chunk in chunks.items() if len(chunk.sentences)
     }
 
 
@@ -48,16 +49,17 @@ def evened(fused: Sequence[float], chunks: Sequence[ChunkVectors], reading: floa
     scores = np.asarray(fused, dtype=np.float64)
     if len(scores) < 2:
         return scores
-    weights = reading * _weights(np.stack([chunk.middle for chunk in chunks]))
+    weights = reading * _weights(np.concatenate([chunk.middle for chunk in chunks]).reshape(len(chunks), -1))
     evened: Scores = (scores + weights @ scores) / (1 + weights.sum(axis=1))
     return evened
 
 
 def _weights(middles: Vectors) -> Scores:
     """How much each passage's score moves towards each other's, `[n, n]`."""
-    unit = middles / np.maximum(np.linalg.norm(middles, axis=1, keepdims=True), 1e-12)
-    cosines: Scores = np.clip(unit @ unit.T, 0, None).astype(np.float64)
-    np.fill_diagonal(cosines, 0)
+    lengths = np.sqrt(np.add.reduce(middles * middles, axis=1, keepdims=True))
+    unit = middles / np.maximum(lengths, 1e-12)
+    cosines: Scores = np.maximum(unit @ unit.T, 0).astype(np.float64)
+    cosines.ravel()[:: len(cosines) + 1] = 0
     if len(cosines) > NEAREST:
         least = np.partition(cosines, -NEAREST, axis=1)[:, -NEAREST, None]
         cosines[cosines < least] = 0

@@ -105,7 +105,8 @@ class ChunkVectors:
     @property
     def middle(self) -> Vectors:
         """The mean of the windows, `float32 [d]`."""
-        middle: Vectors = self.windows[0] if len(self.windows) == 1 else self.windows.mean(axis=0)
+        count = len(self.windows)
+        middle: Vectors = self.windows[0] if count == 1 else np.add.reduce(self.windows, axis=0) / np.float32(count)
         return middle
 
 
