@@ -111,9 +111,11 @@ def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) 
     if not texts or not weights.embedding:
         return [_Query(text=text) for text in texts]
     fitting = [_fitting(text, embedder) for text in texts]
+    # Before they are embedded: the tokenizer is then in the caches once for both.
+    readings = [reading(text, embedder.tokenizer) for text in fitting]
     return [
-        _Query(text=text, vector=vector, reading=reading(read, embedder.tokenizer))
-        for text, read, vector in zip(texts, fitting, embedder.embed(fitting), strict=True)
+        _Query(text=text, vector=vector, reading=read)
+        for text, read, vector in zip(texts, readings, embedder.embed(fitting), strict=True)
     ]
 
 

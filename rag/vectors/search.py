@@ -5,6 +5,7 @@ Nothing here changes anything, so any number of threads may search at once.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,8 +64,10 @@ def _nearest(
         return best(allowed, cosines_of(query, rows.vectors, allowed), depth)
     covered = clusters.rows if clusters else 0
     if allowed is None:
-        kept = rows.alive[covered:]
-        newer, cosines = covered + np.flatnonzero(kept), cosines_of_all(query, rows.vectors[covered:])[kept]
+        newer, cosines = np.arange(covered, len(rows.owners)), cosines_of_all(query, rows.vectors[covered:])
+        if rows.gone:
+            kept = rows.alive[covered:]
+            newer, cosines = newer[kept], cosines[kept]
     else:
         newer = allowed[allowed >= covered]
         cosines = cosines_of(query, rows.vectors, newer)
@@ -87,10 +90,6 @@ def _wanted(rows: Rows, covered: int, allowed: NDArray[np.int64] | None) -> NDAr
 
 def _best_windows(ids: Sequence[ChunkId], cosines: Sequence[float], limit: int) -> dict[ChunkId, float]:
     """Keep each chunk's first window, which is its best, of the first `limit` chunks."""
-    found: dict[ChunkId, float] = {}
-    for chunk_id, cosine in zip(ids, cosines, strict=True):
-        if chunk_id not in found:
-            if len(found) == limit:
-                break
-            found[chunk_id] = cosine
-    return found
+    # From the last to the first, so that a chunk's first window stays.
+    best = dict(zip(reversed(ids), reversed(cosines), strict=True))
+    return {chunk_id: best[chunk_id] for chunk_id in islice(dict.fromkeys(ids), limit)}
