@@ -1,8 +1,10 @@
 """From a question to hits: both indexes searched, scores fused, the best looked at closer, their passages fetched."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +30,9 @@ RERANKED = 50
 ORIGINS = 10
 REACHED = 64
 LONGEST_TOKEN = 24
+
+Turn: TypeAlias = AbstractContextManager[Any]
+NO_TURN: Turn = nullcontext()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,32 +81,26 @@ def retrieve(
     options: SearchOptions | None = None,
     reranker: Reranker | None = None,
     graph: EntityGraph | None = None,
+    turn: Turn = NO_TURN,
 ) -> list[Hit]:
     """Give the best passages for a query, best first; for several queries, each passage by its best one.
 
     The index is synced first, so what the source holds is what is searched. Equal scores are
     ordered by chunk id. With a `graph` passages are found too that only what these name leads to. With a `reranker` the
-    best RERANKED, or as many as are wanted, have its scores.
+    best RERANKED, or as many as are wanted, have its scores. `turn` is held while it searches and ranks, and let go
+    while models compute: they are the faster the more ask at once, while those who search only stop each other.
     """
     options = options or SearchOptions()
     index.sync(source)
-    within = None if options.filters is None else source.matching(options.filters)
-    best: dict[ChunkId, _Candidate] = {}
-    asked: dict[ChunkId, str] = {}
-    for one in _embedded(query, embedder, options.weights):
-        candidates = _candidates(one, index, source, within, options)
-        if graph is not None:
-            candidates = _over_graph(one, candidates, graph, index, within, options)
-        for candidate in candidates:
-            known = best.get(candidate.chunk_id)
-            if known is None or candidate.score > known.score:
-                best[candidate.chunk_id], asked[candidate.chunk_id] = candidate, one.text
-    ranked = _in_order(best.values())
+    queries = _embedded(query, embedder, options.weights)
+    with turn:
+        ranked, asked = _searched(queries, index, source, graph, options)
     if reranker is not None and options.rerank:
         ranked = _reranked(ranked[: max(RERANKED, options.max_results)], asked, reranker, source)
-    if options.diversity:
-        ranked = _diverse(ranked, source, options)
-    return list(islice(_hits(ranked, source, options), options.max_results))
+    with turn:
+        if options.diversity:
+            ranked = _diverse(ranked, source, options)
+        return list(islice(_hits(ranked, source, options), options.max_results))
 
 
 def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) -> list[_Query]:
@@ -117,6 +116,28 @@ def _embedded(query: str | Sequence[str], embedder: Embedder, weights: Weights) 
         _Query(text=text, vector=vector, reading=read)
         for text, read, vector in zip(texts, readings, embedder.embed(fitting), strict=True)
     ]
+
+
+def _searched(
+    queries: Sequence[_Query],
+    index: SearchIndex,
+    source: ChunkSource,
+    graph: EntityGraph | None,
+    options: SearchOptions,
+) -> tuple[list[_Candidate], dict[ChunkId, str]]:
+    """Give what the queries found, best first, and which of them found each best."""
+    within = None if options.filters is None else source.matching(options.filters)
+    best: dict[ChunkId, _Candidate] = {}
+    asked: dict[ChunkId, str] = {}
+    for one in queries:
+        candidates = _candidates(one, index, source, within, options)
+        if graph is not None:
+            candidates = _over_graph(one, candidates, graph, index, within, options)
+        for candidate in candidates:
+            known = best.get(candidate.chunk_id)
+            if known is None or candidate.score > known.score:
+                best[candidate.chunk_id], asked[candidate.chunk_id] = candidate, one.text
+    return _in_order(best.values()), asked
 
 
 def _fitting(text: str, embedder: Embedder) -> str:

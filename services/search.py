@@ -1,11 +1,13 @@
 """Searching vector stores: their indexes are held in memory and follow the database before each search."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from threading import BoundedSemaphore
 
 from rag.ports import Embedder, Reranker, SearchIndex
-from rag.retrieve import SearchOptions, retrieve
+from rag.retrieve import NO_TURN, SearchOptions, Turn, retrieve
 from rag.types import Hit
 from services.embedders import Embedders
 from services.errors import NotFound
@@ -17,6 +19,8 @@ from services.storage.tables import GenerationRow
 from services.storage.vector_stores import Searched, find_searched, is_expired, note_activity
 
 ACTIVITY_RESOLUTION_S = 60
+# More threads than these, searching in this process, wait for the interpreter, and take it from each other.
+AT_ONCE = max(4, os.cpu_count() or 1)
 
 
 class Searching:
@@ -33,6 +37,8 @@ class Searching:
         self._embedders = embedders
         self._indexes = indexes
         self._reranker = reranker
+        # A server of databases searches in processes of its own, as many as it has.
+        self._turn: Turn = NO_TURN if database.is_postgres else BoundedSemaphore(AT_ONCE)
         self._open: dict[tuple[str, int, str], SearchIndex] = {}
         self._live: dict[str, GenerationRow] = {}
 
@@ -76,6 +82,7 @@ class Searching:
                     options=options,
                     graph=graph,
                     reranker=reranker,
+                    turn=self._turn,
                 )
                 index.maintain()
                 return hits

@@ -1,5 +1,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
@@ -170,6 +172,29 @@ def test_a_reranker_orders_the_hits_and_says_so(search: Searching) -> None:
     assert [(hit.score, hit.rerank, hit.rank) for hit in hits][-2:] == [(1 / 2, 1 / 2, 3), (1 / 3, 1 / 3, 4)]
     fused = {hit.passage.chunk_id: (hit.fused, hit.cosine, hit.bm25) for hit in plain}
     assert {hit.passage.chunk_id: (hit.fused, hit.cosine, hit.bm25) for hit in hits} == fused
+
+
+def test_only_models_compute_outside_the_turn(search: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn, reranker = Lock(), Inverting()
+    held: dict[str, bool] = {}
+
+    def watch(part: object, name: str) -> None:
+        plain = getattr(part, name)
+
+        def noted(*given: Any) -> Any:
+            held[name] = turn.locked()
+            return plain(*given)
+
+        monkeypatch.setattr(part, name, noted)
+
+    watch(search.embedder, "embed")
+    watch(search.index, "search_text")
+    watch(search.index, "search_vectors")
+    watch(reranker, "relevance")
+    watch(search.source, "passages")
+    retrieve("whales", index=search.index, source=search.source, embedder=search.embedder, reranker=reranker, turn=turn)
+    inside = {"search_text": True, "search_vectors": True, "passages": True}
+    assert held == inside | {"embed": False, "relevance": False}
 
 
 def test_without_a_reranker_no_hit_has_its_score(search: Searching) -> None:
