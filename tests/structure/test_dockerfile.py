@@ -73,7 +73,8 @@ def test_the_commands_of_the_dockerfile_install_a_loam_that_answers(tmp_path: Pa
     image = tmp_path / "opt"
     image.mkdir()
     path = os.pathsep.join([str(image / ".venv" / "bin"), str(bin_), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": path, "TORCH_INDEX": ""}
+    # Bytecode of what is never run takes pip a minute. (This false is a yes: pip's "Boolean options" say why.)
+    environment = {**os.environ, "PATH": path, "TORCH_INDEX": "", "PIP_NO_COMPILE": "false"}
     for kind, value in INSTRUCTION.findall(DOCKERFILE):
         if kind == "COPY":
             copy(value.split(), image)
