@@ -1,3 +1,4 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from tests.fakes.postgres import PostgresServer, running_postgres
 # A deadline would be a wall-clock assertion.
 hypothesis.settings.register_profile("loam", deadline=None)
 hypothesis.settings.load_profile("loam")
+
+# No model of these tests is compiled, but bitsandbytes has every process of a training load torch's compiler, for two
+# seconds, and vLLM would have it compile how tokens are ranked, for half a minute.
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
