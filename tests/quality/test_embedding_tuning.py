@@ -20,7 +20,7 @@ from tests.quality.dense import save_questions
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1800)]
 
 TRAINED_ON, MEASURED_BY = 150, 60
-CHARACTERS = 300
+CHARACTERS = 200
 """What is kept of an abstract, for the time's sake."""
 
 
