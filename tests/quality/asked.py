@@ -8,15 +8,13 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from rag.evaluate.collection import json_rows, squad_articles
 from rag.index import StoreIndex
-from rag.ports import Embedder, Vectors
 from rag.retrieve import retrieve
-from rag.sentences import Span, sentences
+from rag.sentences import sentences
 from rag.types import Hit
 from tests.fakes.chunk_source import MemorySource
+from tests.quality.kept import Kept
 
 Search: TypeAlias = Callable[[str], Sequence[Hit]]
 
@@ -52,39 +50,22 @@ class Round:
     asked: tuple[Asked, ...]
 
 
-class Remembering:
-    """An embedder that embeds no text twice."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self._embedder = embedder
-        self._known: dict[str, Vectors] = {}
-        self.name, self.id = embedder.name, embedder.id
-        self.dimensions, self.max_tokens = embedder.dimensions, embedder.max_tokens
-        self.tokenizer = embedder.tokenizer
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        new = sorted({text for text in texts if text not in self._known})
-        if new:
-            self._known |= zip(new, self._embedder.embed(new), strict=True)
-        return np.stack([self._known[text] for text in texts])
-
-    def embed_spans(self, texts: Sequence[str], spans: Sequence[Sequence[Span]]) -> list[Vectors]:
-        return self._embedder.embed_spans(texts, spans)
-
-
-def open_store(passages: Iterable[tuple[str, str]], embedder: Embedder, folder: Path) -> Search:
+def open_store(passages: Iterable[tuple[str, str]], embedder: Kept, folder: Path) -> Search:
     """Give the search of a store that holds these passages, (title, text) each."""
     source = MemorySource()
     titled = list(passages)
     texts = [text for _, text in titled]
-    vectors = embedder.embed_spans(texts, [sentences(text) for text in texts])
+    spans = [sentences(text) for text in texts]
+    vectors = embedder.embed_spans(texts, spans)
+    # Most of them will be asked for; in one go they take less time.
+    embedder.embed([text[span.start : span.end] for text, inside in zip(texts, spans, strict=True) for span in inside])
     for number, ((title, text), found) in enumerate(zip(titled, vectors, strict=True), start=1):
         source.add(number, text, found[0], title=title, sentences=found[1:])
     index = StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
     return lambda question: retrieve(question, index=index, source=source, embedder=embedder)
 
 
-def rounds(data: Path, embedder: Embedder, folder: Path) -> Iterator[Round]:
+def rounds(data: Path, embedder: Kept, folder: Path) -> Iterator[Round]:
     """Give all rounds: SQuAD's own questions, and foreign ones in both directions, large and tiny stores."""
     draw = random.Random(SEED)
     articles = squad_articles(data / "qa/squad/dev-v2.0.part.json")

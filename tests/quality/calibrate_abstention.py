@@ -22,7 +22,8 @@ from rag.encoders.embed import open_embedder
 from rag.evidence import ABSTENTION, SELECTION
 from rag.extract import gather
 from rag.ports import Embedder
-from tests.quality.asked import Asked, Kind, Remembering, Round, rounds
+from tests.quality.asked import Asked, Kind, Round, rounds
+from tests.quality.kept import Kept
 
 SHARES = {Kind.ANSWERABLE: 0.5, Kind.ADVERSARIAL: 0.375, Kind.FOREIGN: 0.125}
 """The mixture that a probability of .5 is even for."""
@@ -49,7 +50,8 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as folder:
-        embedder = Remembering(open_embedder("all-MiniLM-L6-v2", cache_dir=options.out / "embedder"))
+        graphs = options.out / "embedder"
+        embedder = Kept(open_embedder("all-MiniLM-L6-v2", cache_dir=graphs), graphs)
         cases = [case for one in rounds(options.data, embedder, Path(folder)) for case in cases_of(one, embedder)]
     calibration = fit([case for case in cases if case.asked.half == 0])
     print(calibration)

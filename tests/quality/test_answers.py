@@ -4,24 +4,20 @@ The coefficients were fitted on every second article (`half` 0); all floors hold
 Takes some minutes: all questions are asked, each sentence is embedded once.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import platformdirs
 import pytest
 
 from rag.cite import quote, verified
-from rag.encoders.embed import open_embedder
 from rag.evaluate.overlap import containment
 from rag.extract import Extract, extract
-from tests.quality.asked import Asked, Kind, Remembering, rounds
+from tests.quality.asked import Asked, Kind, rounds
+from tests.quality.kept import open_kept
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1800)]
-
-CACHE = Path(os.environ.get("LOAM_TEST_CACHE") or platformdirs.user_cache_path("loam") / "tests")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +30,13 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def outcomes(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
-    embedder = Remembering(open_embedder("all-MiniLM-L6-v2", cache_dir=CACHE))
+    embedder = open_kept()
     outcomes = []
     for one in rounds(shared_data, embedder, tmp_path_factory.mktemp("stores")):
         # Of the five thousand of one round every second one, which tells the same in half of the time.
-        for asked in one.asked[:: 2 if one.name == "squad" else 1]:
+        chosen = one.asked[:: 2 if one.name == "squad" else 1]
+        embedder.embed([asked.question for asked in chosen])
+        for asked in chosen:
             hits = one.search(asked.question)
             found = extract(asked.question, hits, embedder)
             text, citations = quote(found.quotes)

@@ -5,13 +5,13 @@ nothing but the founder's name tells one answer from another.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
-import platformdirs
 import pytest
 
-from rag.encoders.embed import open_embedder
 from rag.evaluate.collection import Collection, Question, load_squad
 from rag.evaluate.retrieval import evaluate_retrieval
 from rag.index import StoreIndex
@@ -19,6 +19,7 @@ from rag.knowledge.walk import EntityGraph
 from rag.ports import Embedder
 from rag.retrieve import SearchOptions, retrieve
 from tests.fakes.entity_graph import MemoryGraph
+from tests.quality.kept import open_kept
 from tests.quality.test_retrieval import measured, stored
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1800)]
@@ -40,18 +41,26 @@ FIRMS = 60
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam"))
+    return open_kept()
 
 
-def found(collection: Collection, embedder: Embedder, folder: Path, graph: EntityGraph | None) -> dict[str, float]:
+Finding: TypeAlias = Callable[[EntityGraph | None], dict[str, float]]
+
+
+def finding(collection: Collection, embedder: Embedder, folder: Path) -> Finding:
+    """Store the texts, for every question to be asked of them over a graph or none."""
     index = StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
     source, options = stored(collection, embedder), SearchOptions(max_results=20)
+    embedder.embed([question.text for question in collection.questions])
 
-    def rank(question: str) -> list[int]:
-        hits = retrieve(question, index=index, source=source, embedder=embedder, options=options, graph=graph)
-        return [int(hit.passage.chunk_id) for hit in hits]
+    def found(graph: EntityGraph | None) -> dict[str, float]:
+        def rank(question: str) -> list[int]:
+            hits = retrieve(question, index=index, source=source, embedder=embedder, options=options, graph=graph)
+            return [int(hit.passage.chunk_id) for hit in hits]
 
-    return measured(evaluate_retrieval(collection, rank))
+        return measured(evaluate_retrieval(collection, rank))
+
+    return found
 
 
 def drawn(collection: Collection) -> MemoryGraph:
@@ -83,8 +92,8 @@ def two_steps(others: Collection) -> Collection:
 
 def test_the_graph_finds_what_is_two_passages_away(shared_data: Path, embedder: Embedder, tmp_path: Path) -> None:
     collection = two_steps(load_squad(shared_data / "qa/squad/dev-v2.0.part.json"))
-    without = found(collection, embedder, tmp_path / "without", None)
-    over = found(collection, embedder, tmp_path / "over", drawn(collection))
+    found = finding(collection, embedder, tmp_path)
+    without, over = found(None), found(drawn(collection))
     assert over["recall@3"] >= 0.9
     assert without["recall@10"] <= 0.1
 
@@ -94,7 +103,7 @@ def test_the_graph_does_no_harm_where_one_passage_answers(
 ) -> None:
     whole = load_squad(shared_data / "qa/squad/dev-v2.0.part.json")
     some = replace(whole, questions=whole.questions[::6])
-    without = found(some, embedder, tmp_path / "without", None)
-    over = found(some, embedder, tmp_path / "over", drawn(some))
+    found = finding(some, embedder, tmp_path)
+    without, over = found(None), found(drawn(some))
     assert over["mrr@10"] >= without["mrr@10"] - 0.002
     assert over["recall@5"] >= without["recall@5"] - 0.005

@@ -4,41 +4,36 @@ The vectors of a collection are kept in LOAM_TEST_CACHE (else the user's cache f
 the first run embeds; it takes minutes.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
-import platformdirs
 import pytest
 
 from rag.chunk import ChunkingStrategy, chunk
-from rag.encoders.embed import open_embedder
 from rag.evaluate.collection import Collection, Question, load_beir, load_squad
 from rag.evaluate.report import Report
 from rag.evaluate.retrieval import DEPTH, evaluate_retrieval
 from rag.fuse import Weights
 from rag.index import StoreIndex
-from rag.ports import Embedder, Vectors
+from rag.ports import Embedder
 from rag.retrieve import SearchOptions, retrieve
 from rag.sentences import sentences
 from rag.types import Document
 from tests.fakes.chunk_source import MemorySource
+from tests.quality.kept import open_kept
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1800)]
 
-CACHE = Path(os.environ.get("LOAM_TEST_CACHE") or platformdirs.user_cache_path("loam") / "tests")
 WHOLE = ChunkingStrategy(max_tokens=4096)
 
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam"))
+    return open_kept()
 
 
 def windows(text: str, embedder: Embedder) -> list[str]:
@@ -47,25 +42,11 @@ def windows(text: str, embedder: Embedder) -> list[str]:
     return [text[window.start : window.end] for piece in chunks for window in piece.windows]
 
 
-def embedded(texts: Sequence[str], embedder: Embedder) -> list[Vectors]:
-    """Embed texts with their sentences, or read what an earlier run has made of them with the same graph."""
-    spans = [sentences(text) for text in texts]
-    probe = embedder.embed(["What a graph gives of one text tells it from another."]).tobytes()
-    digest = hashlib.sha256(repr((probe, texts, spans)).encode()).hexdigest()[:24]
-    path = CACHE / f"{digest}.npy"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.npy")
-        np.save(partial, np.concatenate(embedder.embed_spans(texts, spans)).astype(np.float16))
-        partial.replace(path)
-    vectors: Vectors = np.load(path).astype(np.float32)
-    return np.split(vectors, np.cumsum([1 + len(inside) for inside in spans])[:-1])
-
-
 def stored(collection: Collection, embedder: Embedder) -> MemorySource:
     """Put the texts in a store, one chunk each, whose id is the text's position."""
     cut = [windows(text, embedder) for text in collection.texts]
-    of_windows = iter(embedded([window for text in cut for window in text], embedder))
+    every = [window for text in cut for window in text]
+    of_windows = iter(embedder.embed_spans(every, [sentences(window) for window in every]))
     source = MemorySource()
     for position, (title, text) in enumerate(zip(collection.titles, collection.texts, strict=True)):
         vectors = list(islice(of_windows, len(cut[position])))
@@ -80,6 +61,7 @@ def report(collection: Collection, embedder: Embedder, folder: Path, *, weights:
     source = stored(collection, embedder)
     index = StoreIndex(folder, embedder_id=embedder.id, dimensions=embedder.dimensions)
     options = SearchOptions(max_results=DEPTH, weights=weights or Weights())
+    embedder.embed([question.text for question in collection.questions])
 
     def rank(question: str) -> list[int]:
         hits = retrieve(question, index=index, source=source, embedder=embedder, options=options)
