@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from rag.fuse import Weights, fuse
 from rag.knowledge.lift import lift
 from rag.knowledge.walk import EntityGraph, walk
 from rag.lexical import TextScores
+from rag.phrases import phrase_shares, raised
 from rag.ports import ChunkSource, Embedder, Filter, Reranker, SearchIndex, Vectors
 from rag.reading import reading
 from rag.types import ChunkId, Hit, Passage
@@ -68,8 +70,10 @@ class _Candidate:
     cosine: float | None
     sentence_cosine: float | None
     bm25: float | None
+    phrases: float | None = None
     rerank: float | None = None
     graph_path: tuple[str, ...] = ()
+    passage: Passage | None = None
 
 
 def retrieve(
@@ -166,19 +170,19 @@ def _candidates(
     # The vectors at hand tell how near a passage found by its words is; the reverse costs more than it brings.
     unseen = np.array(sorted(words.scores.keys() - cosines.keys()), dtype=np.int64)
     cosines |= index.search_vectors(query.vector, len(unseen), unseen)
-    return _looked_at_closer(query.vector, query.reading, cosines, words, source, options)
+    return _looked_at_closer(query, query.vector, cosines, words, source, options)
 
 
 def _looked_at_closer(
+    query: _Query,
     vector: Vectors,
-    reading: float,
     cosines: Mapping[ChunkId, float],
     words: TextScores,
     source: ChunkSource,
     options: SearchOptions,
 ) -> list[_Candidate]:
-    """Rank the best anew, by their sentences and then by their neighbours; the others are no candidates any more."""
-    weights = options.weights.as_read(reading)
+    """Rank the best anew, by their sentences, phrases and neighbours; the others are no candidates any more."""
+    weights = options.weights.as_read(query.reading)
     vectors = source.vectors(_best(fuse(cosines, words, weights), max(CLOSER, 2 * options.max_results)))
     sentences = sentence_cosines(vector, vectors)
     near = meanings({one: cosines[one] for one in vectors if one in cosines}, sentences)
@@ -186,12 +190,15 @@ def _looked_at_closer(
     fused = fuse(near, found, weights)
     ranked = _best(fused, len(fused))
     best, others = ranked[:NEIGHBOURHOOD], ranked[NEIGHBOURHOOD:]
-    moved = evened([fused[one] for one in best], [vectors[one] for one in best], reading)
+    passages = source.passages(best) if weights.text else {}
+    phrases = phrase_shares(query.text, {one: _as_read(passage) for one, passage in passages.items()})
+    fused |= {one: raised(fused[one], share) for one, share in phrases.items()}
+    moved = evened([fused[one] for one in best], [vectors[one] for one in best], query.reading)
     scores: dict[ChunkId, float] = dict(zip(best, moved.tolist(), strict=True))
     # Who has no neighbours to be held against does not pass those who have.
     least = min(scores.values(), default=0.0)
     scores |= {one: min(fused[one], least) for one in others}
-    return _ranked(scores, fused, cosines, sentences, words)
+    return _ranked(scores, fused, cosines, sentences, words, phrases, passages)
 
 
 def _best(scores: Mapping[ChunkId, float], count: int) -> list[ChunkId]:
@@ -255,6 +262,8 @@ def _ranked(
     cosines: Mapping[ChunkId, float],
     sentences: Mapping[ChunkId, float],
     words: TextScores,
+    phrases: Mapping[ChunkId, float] = MappingProxyType({}),
+    passages: Mapping[ChunkId, Passage] = MappingProxyType({}),
 ) -> list[_Candidate]:
     return _in_order(
         _Candidate(
@@ -264,6 +273,8 @@ def _ranked(
             cosine=cosines.get(one),
             sentence_cosine=sentences.get(one),
             bm25=words.scores.get(one),
+            phrases=phrases.get(one),
+            passage=passages.get(one),
         )
         for one, score in scores.items()
     )
@@ -278,11 +289,13 @@ def _hits(ranked: Sequence[_Candidate], source: ChunkSource, options: SearchOpti
     rank = 0
     for start in range(0, len(ranked), options.max_results):
         batch = [one for one in ranked[start : start + options.max_results] if one.score >= options.score_threshold]
-        passages = source.passages([candidate.chunk_id for candidate in batch]) if batch else {}
+        unread = [candidate.chunk_id for candidate in batch if candidate.passage is None]
+        passages = source.passages(unread) if unread else {}
         for candidate in batch:
-            if candidate.chunk_id in passages:
+            passage = candidate.passage or passages.get(candidate.chunk_id)
+            if passage is not None:
                 rank += 1
-                yield _hit(candidate, passages[candidate.chunk_id], rank)
+                yield _hit(candidate, passage, rank)
 
 
 def _hit(candidate: _Candidate, passage: Passage, rank: int) -> Hit:
@@ -293,6 +306,7 @@ def _hit(candidate: _Candidate, passage: Passage, rank: int) -> Hit:
         cosine=candidate.cosine,
         bm25=candidate.bm25,
         sentence_cosine=candidate.sentence_cosine,
+        phrases=candidate.phrases,
         fused=candidate.fused,
         rerank=candidate.rerank,
         graph_path=candidate.graph_path,

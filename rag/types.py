@@ -113,7 +113,8 @@ class Hit:
 
     `score` is in 0..1, and `rank` counts from 1. `cosine` is that of its best window and `bm25` raw, None where that
     side did not see the passage; `sentence_cosine` is that of its best sentence, None where its sentences have no
-    vectors. `fused` is the score of these alone, before those of its neighbours had a part in it. `graph_path` is what
+    vectors. `phrases` is how much of the query's pairs of neighbouring words it has, 0..1, None where it was not read
+    for them. `fused` is the score of these alone, before those of its neighbours had a part in it. `graph_path` is what
     the graph was walked over to it, entity, relation, entity and so on; empty where it was found without. `rerank` is
     what a reranker gave it, and then `score` too.
     """
@@ -124,6 +125,7 @@ class Hit:
     cosine: float | None = None
     bm25: float | None = None
     sentence_cosine: float | None = None
+    phrases: float | None = None
     fused: float | None = None
     rerank: float | None = None
     graph_path: tuple[str, ...] = ()

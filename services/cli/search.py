@@ -62,6 +62,7 @@ def _public(hit: "Hit") -> dict[str, Any]:
         "cosine": hit.cosine,
         "sentence_cosine": hit.sentence_cosine,
         "bm25": hit.bm25,
+        "phrases": hit.phrases,
         "fused": hit.fused,
         "rerank": hit.rerank,
         "graph_path": list(hit.graph_path) or None,

@@ -78,18 +78,18 @@ def measured(report: Report) -> dict[str, float]:
 
 def test_scifact_claims_find_their_abstracts(shared_data: Path, embedder: Embedder, tmp_path: Path) -> None:
     collection = load_beir(shared_data / "retrieval/scifact")
-    assert measured(report(collection, embedder, tmp_path))["ndcg@10"] >= 0.735
+    assert measured(report(collection, embedder, tmp_path))["ndcg@10"] >= 0.738
 
 
 def test_cranfield_queries_find_their_abstracts(shared_data: Path, embedder: Embedder, tmp_path: Path) -> None:
     collection = load_beir(shared_data / "retrieval/cranfield")
-    assert measured(report(collection, embedder, tmp_path))["ndcg@10"] >= 0.58
+    assert measured(report(collection, embedder, tmp_path))["ndcg@10"] >= 0.585
 
 
 def test_squad_questions_find_their_paragraph(shared_data: Path, embedder: Embedder, tmp_path: Path) -> None:
     found = measured(report(load_squad(shared_data / "qa/squad/dev-v2.0.part.json"), embedder, tmp_path))
     assert found["recall@5"] >= 0.973
-    assert found["mrr@10"] >= 0.915
+    assert found["mrr@10"] >= 0.92
 
 
 def documentation(folder: Path) -> Collection:

@@ -74,10 +74,11 @@ class SearchResult(VectorStoreSearchResponse):
     """A hit, with where it stands in its file and what its score is made of.
 
     `cosine` and `bm25` are raw, null where that side did not see it; `sentence_cosine` is that of its best sentence;
-    `fused` is what these give together, before its neighbours had a part in `score`; `rerank` is what the reranker gave
-    it, and then `score` too. `graph_path` is what the store's graph was walked over to it (entity, relation, entity, …;
-    a relation walked backwards begins with `← `), else null. A piece of a table that began before it has the names of
-    its columns last in its `heading_path`.
+    `phrases` is how much of the query's pairs of neighbouring words it has, 0 to 1, null below the best thirty; `fused`
+    is what these give together, before its neighbours had a part in `score`; `rerank` is what the reranker gave it, and
+    then `score` too. `graph_path` is what the store's graph was walked over to it (entity, relation, entity, …; a
+    relation walked backwards begins with `← `), else null. A piece of a table that began before it has the names of its
+    columns last in its `heading_path`.
     """
 
     chunk_id: str
@@ -88,6 +89,7 @@ class SearchResult(VectorStoreSearchResponse):
     cosine: float | None
     sentence_cosine: float | None
     bm25: float | None
+    phrases: float | None
     fused: float | None
     rerank: float | None
     graph_path: list[str] | None
@@ -130,6 +132,7 @@ def _result(hit: Hit) -> SearchResult:
         cosine=hit.cosine,
         sentence_cosine=hit.sentence_cosine,
         bm25=hit.bm25,
+        phrases=hit.phrases,
         fused=hit.fused,
         rerank=hit.rerank,
         graph_path=list(hit.graph_path) or None,

@@ -191,10 +191,24 @@ def test_only_models_compute_outside_the_turn(search: Searching, monkeypatch: py
     watch(search.index, "search_text")
     watch(search.index, "search_vectors")
     watch(reranker, "relevance")
-    watch(search.source, "passages")
+    watch(search.source, "vectors")
     retrieve("whales", index=search.index, source=search.source, embedder=search.embedder, reranker=reranker, turn=turn)
-    inside = {"search_text": True, "search_vectors": True, "passages": True}
+    inside = {"search_text": True, "search_vectors": True, "vectors": True}
     assert held == inside | {"embed": False, "relevance": False}
+
+
+def test_of_two_passages_with_the_same_words_the_one_that_has_them_as_asked_stands_higher(search: Searching) -> None:
+    for chunk_id, text in ((20, "a pump for warm heat"), (21, "a heat pump for warm")):
+        search.source.add(chunk_id, text, search.embedder.embed([text]))
+    asked, other = search("heat pump")[:2]
+    assert (asked.passage.chunk_id, other.passage.chunk_id) == (21, 20)
+    assert (asked.cosine, asked.bm25) == (other.cosine, other.bm25)
+    assert asked.phrases is not None and asked.phrases > 0 == other.phrases
+
+
+def test_where_words_are_not_searched_phrases_are_not_either(search: Searching) -> None:
+    hits = search("blue whales", SearchOptions(weights=Weights(embedding=1, text=0)))
+    assert {hit.phrases for hit in hits} == {None}
 
 
 def test_without_a_reranker_no_hit_has_its_score(search: Searching) -> None:
