@@ -17,6 +17,7 @@ from rag.adjacent import Between, joined
 from rag.budget import within_budget
 from rag.cite import CitationFilter, is_refusal, verified
 from rag.condense import condense
+from rag.confidence import Confidence
 from rag.decompose import decompose, merged
 from rag.ports import Generator
 from rag.support import Check
@@ -81,19 +82,33 @@ def ground(question: str, *, asking: Asking, conversation: Sequence[Message] = (
     )
 
 
-def finish(text: str, grounding: Grounding, *, refusal: str, check: Check | None = None) -> Answer:
+def finish(
+    text: str,
+    grounding: Grounding,
+    *,
+    refusal: str,
+    check: Check | None = None,
+    confidence: Confidence | None = None,
+) -> Answer:
     """Check every mark of the text against its source and say whether the documents answered."""
     filter_ = CitationFilter(grounding.sources)
     checked = filter_.feed(text) + filter_.finish()
-    return concluded(checked, filter_.citations, grounding, refusal=refusal, check=check)
+    return concluded(checked, filter_.citations, grounding, refusal=refusal, check=check, confidence=confidence)
 
 
 def concluded(
-    text: str, citations: Sequence[Citation], grounding: Grounding, *, refusal: str, check: Check | None = None
+    text: str,
+    citations: Sequence[Citation],
+    grounding: Grounding,
+    *,
+    refusal: str,
+    check: Check | None = None,
+    confidence: Confidence | None = None,
 ) -> Answer:
     """Give the answer for a text whose marks have been filtered: the last gate before it leaves.
 
-    With a `check` its statements are judged too; if that leaves nothing that is cited, it is the refusal.
+    With a `check` its statements are judged too; if that leaves nothing that is cited, it is the refusal. With a
+    `confidence` so is what is too likely to be wrong; what refuses or cites nothing has none, which is 0.
     """
     sound = verified(citations, text, grounding.sources)
     answered = bool(sound) and not is_refusal(text, refusal)
@@ -102,10 +117,16 @@ def concluded(
         text, sound, support = check(text, sound, grounding.sources)
         answered = bool(sound)
         text = text if answered else refusal
+    likely: float | None = None
+    if confidence is not None:
+        likely = confidence.of(grounding.question, text, sound, grounding.sources) if answered else 0.0
+        if answered and not confidence.suffices(likely):
+            answered, text = False, refusal
     return Answer(
         text=text,
         citations=sound if answered else (),
         answered=answered,
+        confidence=likely,
         sources=grounding.sources,
         support=support if answered else (),
         timings_ms=grounding.timings_ms,

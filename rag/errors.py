@@ -58,6 +58,10 @@ class InvalidCollection(RagError):
     code = "invalid_collection"
 
 
+class TooFewAnswers(RagError):
+    """A run has too few right or wrong answers to calibrate an engine on."""
+
+
 class EmbedderUnavailable(RagError):
     """The embedding model cannot be found or loaded."""
 

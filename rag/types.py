@@ -189,12 +189,14 @@ class Support:
 class Answer:
     """What leaves the house: text, verified citations, and whether the documents answered.
 
-    `support` says of each statement how far it is borne out, where that was asked.
+    `support` says of each statement how far it is borne out, where that was asked; `confidence` how likely the answer
+    is right, 0 to 1, where its engine is calibrated.
     """
 
     text: str
     citations: tuple[Citation, ...]
     answered: bool
+    confidence: float | None = None
     sources: tuple[Hit, ...] = ()
     support: tuple[Support, ...] = ()
     timings_ms: Mapping[str, float] = field(default_factory=dict)

@@ -33,6 +33,7 @@ MEASURES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 Ask: TypeAlias = Callable[[str], Answer]
+Features: TypeAlias = Callable[[str, Answer], Mapping[str, float]]
 
 
 def borne_out(statement: str, text: str) -> bool:
@@ -46,17 +47,25 @@ def evaluate_answers(
     ask: Ask,
     *,
     judge: Judge = borne_out,
+    features: Features | None = None,
     setup: Mapping[str, str | int | float] | None = None,
     tell: Callable[[int], None] = lambda _done: None,
 ) -> Report:
-    """Ask all questions; `tell` is told after each how many are done."""
+    """Ask all questions; `tell` is told after each how many are done, `features` are recorded of what is answered."""
     cases = []
     for asked in questions:
         begun = time.perf_counter()
         answer = ask(asked.text)
         milliseconds = (time.perf_counter() - begun) * 1000
-        found = scores(asked, answer, judge)
-        cases.append(Case(id=asked.id, question=asked.text, scores=found, milliseconds=milliseconds, given=answer.text))
+        case = Case(
+            id=asked.id,
+            question=asked.text,
+            scores=scores(asked, answer, judge),
+            milliseconds=milliseconds,
+            given=answer.text,
+            features=features(asked.text, answer) if features and answer.answered else {},
+        )
+        cases.append(case)
         tell(len(cases))
     return Report(kind="answers", collection=collection, measures=MEASURES, cases=cases, setup=setup or {})
 

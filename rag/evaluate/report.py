@@ -17,13 +17,17 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One question with its scores, each 0 to 1; a measure that says nothing of it is not among them."""
+    """One question with its scores, each 0 to 1; a measure that says nothing of it is not among them.
+
+    `features` are what speaks for the answer that was `given` (`rag/confidence.py`); empty where there was none.
+    """
 
     id: str
     question: str
     scores: Mapping[str, float]
     milliseconds: float = 0.0
     given: str = ""
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,7 @@ def public(report: Report) -> dict[str, Any]:
                 "given": case.given,
                 "milliseconds": round(case.milliseconds, 2),
                 "scores": dict(case.scores),
+                "features": dict(case.features),
             }
             for case in report.cases
         ],
