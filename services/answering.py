@@ -16,9 +16,11 @@ from anyio.lowlevel import RunVar
 
 from prompts import Message
 from rag.answer import Asking, concluded, finish, ground, refusal
+from rag.confidence import Confidence
 from rag.retrieve import SearchOptions
 from rag.support import Check, Judge, Policy
 from rag.types import Answer, Citation, Grounding, Passage
+from services.calibrations import confidence_of
 from services.engines.engine import ChatRequest
 from services.engines.extractive import texts_of
 from services.engines.fallback import Answered, Candidate, Line, Tried, line_up
@@ -52,13 +54,16 @@ class Turn:
     """A request ready for its engine: what to send, to whom, and who stands in. `tried` did not answer it.
 
     `refusal` is the sentence that says that the documents do not answer; empty where none are asked.
-    `check` judges what a model writes, statement by statement; it takes long enough to be called in a worker thread.
+    `check` judges what a model writes, statement by statement, `confidence` the whole of it where the model is
+    calibrated; `calibrated` gives that of a model that stands in.
     `begun` is the clock, in seconds, when all that comes before the engine was done.
     """
 
     line: Line[ChatRequest]
     refusal: str
     check: Check | None = None
+    confidence: Confidence | None = None
+    calibrated: Callable[[Route], Confidence | None] = lambda _route: None
     tried: tuple[Tried, ...] = ()
     begun: float = field(default_factory=time.perf_counter)
 
@@ -75,6 +80,11 @@ class Turn:
     def grounding(self) -> Grounding | None:
         return self.request.grounding
 
+    @property
+    def judges(self) -> bool:
+        """Whether what is written is judged, which takes long enough to be done in a worker thread."""
+        return self.check is not None or self.confidence is not None
+
     async def answered(self) -> tuple["Turn", dict[str, Any]]:
         """Give the completion, and the turn as it belongs to the model that wrote it."""
         answered = await self.line.answer(lambda candidate: candidate.route.engine.chat(candidate.request))
@@ -86,7 +96,10 @@ class Turn:
         return self._of(answered), answered.result
 
     def _of(self, answered: Answered[ChatRequest, Any]) -> "Turn":
-        return replace(self, line=Line(first=answered.candidate), tried=answered.tried) if answered.tried else self
+        if not answered.tried:
+            return self
+        other = answered.candidate
+        return replace(self, line=Line(first=other), tried=answered.tried, confidence=self.calibrated(other.route))
 
 
 async def in_worker(work: Callable[[], Result]) -> Result:
@@ -104,7 +117,7 @@ async def ask(services: Services, project_id: str, **asked: Any) -> Answer:
     turn = await prepared(services, project_id, **asked)
     turn, completion = await turn.answered()
     message = completion["choices"][0]["message"]
-    return conclude(turn, message.get("content") or "", message.get("citations"))
+    return conclude(turn, message.get("content") or "", message.get("citations"), message.get("confidence"))
 
 
 async def prepared(services: Services, project_id: str, **asked: Any) -> Turn:
@@ -125,8 +138,12 @@ def prepare(
     messages: Sequence[Mapping[str, Any]],
     params: Mapping[str, Any] | None = None,
     file_search: FileSearch | None = None,
+    calibrated: bool = True,
 ) -> Turn:
-    """Find the engine and, where documents are named, ground the last question in them."""
+    """Find the engine and, where documents are named, ground the last question in them.
+
+    Unless `calibrated`, its answers are taken at their word also where the model is.
+    """
     route = services.router.resolve(project_id, model)
     given = params or {}
     request = ChatRequest(messages=tuple(messages), params=effective(given, route.engine))
@@ -143,21 +160,28 @@ def prepare(
     line = Line(first=first)
     if first.route.model_id == route.model_id:
         line = line_up(services.router, project_id, model, for_another, first)
-    grounded = first.request.grounding is not None
+    if first.request.grounding is None:
+        return Turn(line=line, refusal="")
+    judged_by = partial(confidence_of, services, project_id) if calibrated else lambda _route: None
     return Turn(
         line=line,
-        refusal=refusal(services.templates) if grounded else "",
-        check=_check(services) if grounded else None,
+        refusal=refusal(services.templates),
+        check=_check(services),
+        confidence=judged_by(first.route),
+        calibrated=judged_by,
     )
 
 
-def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None) -> Answer:
-    """Check a whole text: an engine that quotes gives its `citations`, those of others are read from the marks."""
+def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None, likely: float | None = None) -> Answer:
+    """Check a whole text: an engine that quotes gives its `citations` and how `likely` they answer.
+
+    Those of others are read from the marks.
+    """
     if turn.grounding is None:
         return Answer(text=text, citations=(), answered=turn.route.generative)
     if citations is None or turn.route.generative:
-        return finish(text, turn.grounding, refusal=turn.refusal, check=turn.check)
-    return concluded(text, citations, turn.grounding, refusal=turn.refusal)
+        return finish(text, turn.grounding, refusal=turn.refusal, check=turn.check, confidence=turn.confidence)
+    return replace(concluded(text, citations, turn.grounding, refusal=turn.refusal), confidence=likely)
 
 
 def _check(services: Services) -> Check | None:

@@ -191,6 +191,10 @@ class Settings(_Strict):
         return self.home / "prompts"
 
     @property
+    def calibrations_dir(self) -> Path:
+        return self.home / "calibrations"
+
+    @property
     def tuning_dir(self) -> Path:
         """Where each fine-tuning job has its folder, with its checkpoints and its model."""
         return self.home / "tuning"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prompts import Templates
 from services import embedding, reranking
+from services.calibrations import Calibrations
 from services.embedders import Embedders
 from services.errors import InvalidSettings
 from services.settings import Settings
@@ -42,6 +43,7 @@ class Services:
         self.database = Database(settings.database)
         self.blobs = Blobs(settings.blobs_dir)
         self.templates = Templates(settings.prompts_dir)
+        self.calibrations = Calibrations(settings.calibrations_dir)
         self._loading = threading.Lock()
         self._loading_local = threading.Lock()
 

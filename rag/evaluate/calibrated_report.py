@@ -31,8 +31,8 @@ def markdown(fitted: Fitted, report: Report) -> str:
             f"# Calibration of {report.setup.get('model', '')} on {report.collection}",
             "",
             f"Fitted on {fitted.fitted_on} questions; the figures are of {fitted.after.questions} others.{aside}",
-            f"In per cent. An answer counts from {calibration.threshold:.3f} on, as do {percent(fitted.answer_share)} % of",
-            "the right ones that were fitted on. Before, each is taken at its word.",
+            f"In per cent. An answer counts from {calibration.threshold:.3f} on, as do",
+            f"{percent(fitted.answer_share)} % of the right ones that were fitted on. Before, each answer counts.",
             "",
             *(line for one in tables for line in (*one, "")),
         ]

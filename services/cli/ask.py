@@ -83,6 +83,7 @@ def _public(answer: "Answer", model: str) -> dict[str, Any]:
     return {
         "answer": answer.text,
         "answered": answer.answered,
+        **({} if answer.confidence is None else {"confidence": round(answer.confidence, 4)}),
         "model": model,
         "citations": [{**asdict(citation), "chunk_id": f"{CHUNK}{citation.chunk_id}"} for citation in answer.citations],
         "timings_ms": {stage: round(taken, 1) for stage, taken in answer.timings_ms.items()},

@@ -1,13 +1,16 @@
 """`loam eval`: how well a store is searched and questions are answered, measured on collections with known answers."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from services.cli.eval_calibrate import CALIBRATION, FEATURES_BY, SOURCE, calibrate, calibrations
+from services.cli.eval_reports import give, out_option, own_folder, run_argument, write
 from services.cli.output import print_json
 from services.cli.progress import progress_bar
 from services.cli.session import Session, json_option, pass_session
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from rag.evaluate.questions import Asked
     from rag.evaluate.report import Report
     from services.cli.eval_store import Opened
+    from services.engines.router import Route
     from services.wiring import Services
 
 SEED = 5
@@ -26,17 +30,12 @@ Item = TypeVar("Item")
 store_option = click.option("--store", metavar="NAME", help="A store that is there, by name or id.")
 fresh_option = click.option("--fresh", is_flag=True, help="A store made of the collection for this run alone.")
 limit_option = click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask N questions, drawn by a seed.")
-out_option = click.option(
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Where the reports go; else in the home.",
-)
 path_argument = click.Path(exists=True, path_type=Path)
 
 
 @click.group("eval")
 def eval_() -> None:
-    """Measure retrieval and answers, and compare two runs."""
+    """Measure retrieval and answers, compare two runs, and calibrate models on them."""
 
 
 @eval_.command()
@@ -68,7 +67,7 @@ def retrieval(
     loaded = load_beir(collection, split=split) if collection.is_dir() else load_squad(collection)
     with session.services(embedding=True) as services, _of_collection(services, loaded, store) as opened:
         report = _retrieval(opened, loaded, limit)
-        folder = out or _own_folder(services, "retrieval", collection)
+        folder = out or own_folder(services.settings.home, "retrieval", collection)
     _give(report, folder, as_json)
 
 
@@ -78,6 +77,7 @@ def retrieval(
 @fresh_option
 @click.option("--documents", type=path_argument, help="A store made of this file or folder for this run alone.")
 @click.option("--model", default="default", metavar="MODEL", help="What answers: a model or an alias.")
+@click.option("--uncalibrated", is_flag=True, help="Take the model at its word, whatever its calibration says.")
 @limit_option
 @out_option
 @json_option
@@ -89,6 +89,7 @@ def answers(
     fresh: bool,
     documents: Path | None,
     model: str,
+    uncalibrated: bool,
     limit: int | None,
     out: Path | None,
     as_json: bool,
@@ -103,14 +104,14 @@ def answers(
     _one_of(store=store, fresh=fresh, documents=documents)
     asked = _drawn(load_questions(questions), limit)
     with session.services(embedding=True) as services, _of_questions(services, questions, store, documents) as opened:
-        report = _answers(opened, questions.name, asked, model)
-        folder = out or _own_folder(services, "answers", questions)
+        report = _answers(opened, questions.name, asked, model, calibrated=not uncalibrated)
+        folder = out or own_folder(services.settings.home, "answers", questions)
     _give(report, folder, as_json)
 
 
 @eval_.command()
-@click.argument("before", type=click.Path(exists=True, path_type=Path))
-@click.argument("after", type=click.Path(exists=True, path_type=Path))
+@run_argument("before")
+@run_argument("after")
 @out_option
 @json_option
 def compare(before: Path, after: Path, out: Path | None, as_json: bool) -> None:
@@ -119,16 +120,16 @@ def compare(before: Path, after: Path, out: Path | None, as_json: bool) -> None:
 
     from rag.evaluate.compare import compare as compare_reports
     from rag.evaluate.compare import markdown
-    from rag.evaluate.report import load_report
     from services.cli.eval_figures import draw_comparison
+    from services.cli.eval_reports import read_run
 
-    reports = [load_report(path / "report.json" if path.is_dir() else path) for path in (before, after)]
+    reports = [read_run(path) for path in (before, after)]
     comparison = compare_reports(*reports)
     found = asdict(comparison)
     for change, one in zip(found["changes"], comparison.changes, strict=True):
         change["beyond_chance"] = one.is_certain
     if out is not None:
-        _write(out, "comparison", found, markdown(comparison), lambda path: draw_comparison(comparison, path))
+        write(out, "comparison", found, markdown(comparison), lambda path: draw_comparison(comparison, path))
     print_json(found) if as_json else click.echo(markdown(comparison))
 
 
@@ -190,9 +191,10 @@ def _retrieval(opened: "Opened", collection: "Collection", limit: int | None) ->
         return evaluate_retrieval(asked, rank, setup=setup, tell=lambda done: progress.update(bar, completed=done))
 
 
-def _answers(opened: "Opened", name: str, asked: Sequence["Asked"], model: str) -> "Report":
+def _answers(opened: "Opened", name: str, asked: Sequence["Asked"], model: str, *, calibrated: bool) -> "Report":
     import asyncio
 
+    from rag.confidence import features
     from rag.evaluate.answers import evaluate_answers
     from rag.types import Answer
     from services.answering import FileSearch, ask
@@ -200,20 +202,44 @@ def _answers(opened: "Opened", name: str, asked: Sequence["Asked"], model: str) 
 
     services, search = opened.services, FileSearch(store_ids=(opened.store_id,))
     written_by = services.router.resolve(DEFAULT_PROJECT, model)
-    setup = _setup(opened) | {"model": written_by.model_id, "engine": written_by.engine.name}
+    setup = _setup(opened) | _of_model(services, written_by, calibrated=calibrated)
     with progress_bar() as progress, asyncio.Runner() as runner:
         bar = progress.add_task("Asking", total=len(asked))
 
         def answer(question: str) -> Answer:
             messages = [{"role": "user", "content": question}]
-            return runner.run(ask(services, DEFAULT_PROJECT, model=model, messages=messages, file_search=search))
+            turn = {"model": model, "messages": messages, "file_search": search, "calibrated": calibrated}
+            return runner.run(ask(services, DEFAULT_PROJECT, **turn))
+
+        def speaks_for(question: str, given: Answer) -> Mapping[str, float]:
+            return features(question, given.text, given.citations, given.sources, services.embedder)
 
         try:
             return evaluate_answers(
-                name, asked, answer, setup=setup, tell=lambda done: progress.update(bar, completed=done)
+                name,
+                asked,
+                answer,
+                features=speaks_for if written_by.generative else None,
+                setup=setup,
+                tell=lambda done: progress.update(bar, completed=done),
             )
         finally:
             runner.run(services.router.aclose())
+
+
+def _of_model(services: "Services", route: "Route", *, calibrated: bool) -> dict[str, str | int | float]:
+    from services.calibrations import confidence_of, source_of
+    from services.storage.tables import DEFAULT_PROJECT
+
+    setup: dict[str, str | int | float] = {"model": route.model_id, "engine": route.engine.name}
+    if not route.generative:
+        return setup
+    setup[FEATURES_BY] = services.embedder.id
+    if source := source_of(services, DEFAULT_PROJECT, route.model_id):
+        setup[SOURCE] = source
+    if calibrated and (confidence := confidence_of(services, DEFAULT_PROJECT, route)):
+        setup[CALIBRATION] = f"from {confidence.calibration.threshold:.3f} on"
+    return setup
 
 
 def _setup(opened: "Opened") -> dict[str, str | int | float]:
@@ -245,33 +271,14 @@ def _drawn(items: Sequence[Item], limit: int | None) -> list[Item]:
     return [items[place] for place in sorted(places)]
 
 
-def _own_folder(services: "Services", kind: str, source: Path) -> Path:
-    """Give a folder that no earlier run has."""
-    parent = services.settings.home / "evaluations"
-    names = (f"{kind}-{source.resolve().stem}-{number}" for number in range(1, 1_000_000))
-    return next(parent / name for name in names if not (parent / name).exists())
-
-
 def _give(report: "Report", folder: Path, as_json: bool) -> None:
     from rag.evaluate.report import markdown, public
     from services.cli.eval_figures import draw_report
 
-    found = public(report)
-    _write(folder, "report", found, markdown(report), lambda path: draw_report(report, path))
-    if as_json:
-        print_json({**{key: value for key, value in found.items() if key != "cases"}, "folder": str(folder)})
-        return
-    click.echo(markdown(report))
-    click.echo(f"Written to {folder}: report.json, report.md, report.png.", err=True)
+    draw = partial(draw_report, report)
+    give(public(report), markdown(report), draw, name="report", folder=folder, as_json=as_json)
 
 
-def _write(folder: Path, name: str, found: dict[str, Any], text: str, draw: Callable[[Path], None]) -> None:
-    import json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
-    (folder / f"{name}.md").write_text(text, encoding="utf-8")
-    draw(folder / f"{name}.png")
-
-
+eval_.add_command(calibrate)
+eval_.add_command(calibrations)
 eval = eval_

@@ -1,5 +1,6 @@
-"""Evaluations as pictures, drawn without a display: measures with their intervals, and what changed."""
+"""Evaluations as pictures, drawn without a display: measures with their intervals, what changed, and calibrations."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +10,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rag.evaluate.bootstrap import Estimate
+    from rag.evaluate.calibrate import Fitted
     from rag.evaluate.compare import Comparison
+    from rag.evaluate.reliability import Bin
     from rag.evaluate.report import Report
 
 DOTS_PER_INCH: Final = 120
@@ -47,6 +50,52 @@ def draw_comparison(comparison: "Comparison", path: Path) -> None:
         f"{comparison.kind.capitalize()} on {comparison.collections[0]}, {comparison.questions} questions", fontsize=11
     )
     _save(figure, path)
+
+
+def draw_calibration(fitted: "Fitted", report: "Report", path: Path) -> None:
+    """Draw what each threshold answers and refuses, and whether what is said to be right is."""
+    figure = _figure(rows=8, width=11)
+    left, right = figure.subplots(1, 2)
+    _thresholds(left, fitted)
+    _reliability(right, fitted.after.bins)
+    figure.suptitle(
+        f"Calibration of {report.setup.get('model', '')} on {report.collection}: "
+        f"{fitted.after.questions} questions that were not fitted on",
+        fontsize=11,
+    )
+    _save(figure, path)
+
+
+def _thresholds(axes: "Axes", fitted: "Fitted") -> None:
+    curve = fitted.after.curve
+    lines = {
+        "answerable answered": ("-", [point.answered_of_answerable for point in curve]),
+        "unanswerable refused": ("--", [point.refused_of_unanswerable for point in curve]),
+        "right of the answers": (":", [point.precision for point in curve]),
+    }
+    for name, (style, shares) in lines.items():
+        shown = [math.nan if share is None else 100 * share for share in shares]
+        axes.plot([point.threshold for point in curve], shown, style, label=name)
+    axes.axvline(fitted.calibration.threshold, color=UNSURE, linewidth=0.8)
+    axes.set_xlabel("threshold (the line: the one in effect)")
+    axes.set_ylabel("per cent")
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _reliability(axes: "Axes", bins: "Sequence[Bin]") -> None:
+    """Show how many are right of those that are said to be so likely; a dot's area grows with their number."""
+    axes.plot([0, 100], [0, 100], color="black", linewidth=0.8)
+    most = max(one.answers for one in bins)
+    axes.scatter(
+        [100 * one.likely for one in bins],
+        [100 * one.right for one in bins],
+        s=[20 + 180 * one.answers / most for one in bins],
+        color="#22577a",
+    )
+    axes.set_xlabel("confidence, per cent")
+    axes.set_ylabel("right, per cent")
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _measures(axes: "Axes", estimates: dict[str, "Estimate"]) -> None:

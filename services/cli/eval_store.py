@@ -47,7 +47,7 @@ def fresh_store(services: "Services", paths: Sequence[Path]) -> Iterator[Opened]
     with tempfile.TemporaryDirectory(prefix="loam-eval-") as folder:
         settings = services.settings.model_copy(update={"home": Path(folder), "database_url": None})
         fresh = open_services(settings, lambda: services.embedder)
-        fresh.router = services.router
+        fresh.router, fresh.calibrations = services.router, services.calibrations
         try:
             yield _opened(fresh, _filled(fresh, paths), FRESH)
         finally:

@@ -1,8 +1,8 @@
 """The engine that needs nothing: it answers by quoting the sources, and says so when they do not answer.
 
 It writes its own citations: a grounded message, or the last delta of its stream, carries them under
-`citations` as `rag.types.Citation`, for the caller to check and to put in the wire's form. Tokens
-are those of the embedder's tokenizer.
+`citations` as `rag.types.Citation`, for the caller to check and to put in the wire's form, and under
+`confidence` how likely they answer. Tokens are those of the embedder's tokenizer.
 """
 
 import re
@@ -34,7 +34,7 @@ _PIECE = re.compile(r"\s*\S+\s*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Answer:
     text: str
-    citations: tuple[Citation, ...] | None
+    own: Mapping[str, Any]
     finish_reason: str
     copies: int
     usage: Mapping[str, int]
@@ -83,7 +83,7 @@ class Extractive:
 
     def _answer(self, request: ChatRequest) -> _Answer:
         _check_texts(request.messages)
-        text, citations = self._written(request.grounding) if request.grounding else (NO_DOCUMENTS, None)
+        text, own = self._written(request.grounding) if request.grounding else (NO_DOCUMENTS, {})
         params = request.params
         text = before_stop(text, params.get("stop"))
         limit = params.get("max_completion_tokens") or params.get("max_tokens")
@@ -94,15 +94,18 @@ class Extractive:
         copies = params.get("n") or 1
         return _Answer(
             text=text,
-            citations=citations,
+            own=own,
             finish_reason=finish_reason,
             copies=copies,
             usage=self._usage(request.messages, copies * min(len(tokens), limit or len(tokens))),
         )
 
-    def _written(self, grounding: Grounding) -> tuple[str, tuple[Citation, ...]]:
+    def _written(self, grounding: Grounding) -> tuple[str, dict[str, Any]]:
+        """Give the text, and what the message says beside it."""
         found = extract(grounding.question, grounding.sources, self._embedder())
-        return quote(found.quotes) if found.answered else (refusal(self._templates), ())
+        citations: tuple[Citation, ...]
+        text, citations = quote(found.quotes) if found.answered else (refusal(self._templates), ())
+        return text, {"citations": citations, "confidence": found.probability}
 
     def _usage(self, messages: Sequence[Mapping[str, Any]], completion_tokens: int) -> dict[str, int]:
         prompt_tokens = self.count_tokens(messages)
@@ -142,8 +145,7 @@ def _check_texts(messages: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _message(answer: _Answer) -> dict[str, Any]:
-    message = {"role": "assistant", "content": answer.text, "refusal": None}
-    return message if answer.citations is None else {**message, "citations": answer.citations}
+    return {"role": "assistant", "content": answer.text, "refusal": None, **answer.own}
 
 
 def _deltas(answer: _Answer) -> Iterable[tuple[dict[str, Any], str | None]]:
@@ -152,5 +154,4 @@ def _deltas(answer: _Answer) -> Iterable[tuple[dict[str, Any], str | None]]:
     *pieces, last = _PIECE.findall(answer.text) or [answer.text]
     for piece in pieces:
         yield {"content": piece}, None
-    delta = {"content": last}
-    yield delta if answer.citations is None else {**delta, "citations": answer.citations}, answer.finish_reason
+    yield {"content": last, **answer.own}, answer.finish_reason

@@ -35,15 +35,22 @@ def annotation(citation: Citation) -> dict[str, Any]:
 
 
 def loam_info(
-    route: Route, tried: Sequence[Tried], timings_ms: Mapping[str, float], *, answered: bool | None
+    route: Route,
+    tried: Sequence[Tried],
+    timings_ms: Mapping[str, float],
+    *,
+    answered: bool | None,
+    confidence: float | None = None,
 ) -> dict[str, Any]:
     """Give what loam says of an answer: who wrote it, and who had failed before or could not take the request."""
-    info = {
+    info: dict[str, Any] = {
         "answered": answered,
         "engine": route.engine.name,
         "model": route.model_id,
         "timings_ms": {stage: round(spent, 3) for stage, spent in timings_ms.items()},
     }
+    if confidence is not None:
+        info["confidence"] = round(confidence, 4)
     told = [{"model": one.model_id, "skipped": one.skipped, "reason": str(one.error)} for one in tried]
     return info | {"tried": told} if told else info
 
@@ -61,10 +68,14 @@ def support_info(support: Support) -> dict[str, Any]:
 
 
 class Sending:
-    """One completion on its way out: its id, its clock, and what its choices came to."""
+    """One completion on its way out: its id, its clock, and what its choices came to.
 
-    def __init__(self, turn: Turn) -> None:
+    Sent `whole`, no text of a calibrated model leaves before it is known whether it counts. A stream gives it at once.
+    """
+
+    def __init__(self, turn: Turn, *, whole: bool = False) -> None:
         self.turn = turn
+        self._whole = whole
         self._id = new_id(CHAT_COMPLETION)
         self._answers: list[Answer] = []
         self._choices: dict[int, _Choice] = {}
@@ -73,7 +84,7 @@ class Sending:
         """Give a whole completion as it is sent."""
         for choice in completion["choices"]:
             message = choice.get("message") or {}
-            answer = conclude(self.turn, message.get("content") or "", self._taken_citations(message))
+            answer = conclude(self.turn, message.get("content") or "", *self._taken(message))
             self._answers.append(answer)
             if self.turn.grounding is not None and message.get("content") is not None:
                 message["content"] = answer.text
@@ -88,7 +99,7 @@ class Sending:
                     yield self._stamped(sent)
 
     async def _in_place(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
-        judges = self.turn.check is not None and any(choice.get("finish_reason") for choice in chunk["choices"])
+        judges = self.turn.judges and any(choice.get("finish_reason") for choice in chunk["choices"])
         return await in_worker(partial(self._cited, chunk)) if judges else self._cited(chunk)
 
     def _cited(self, chunk: dict[str, Any]) -> list[dict[str, Any]]:
@@ -111,13 +122,13 @@ class Sending:
     def _checked_choice(self, choice: dict[str, Any]) -> dict[str, Any] | None:
         """Check what a choice adds; at its end give the last of its content, if it has any, with the annotations."""
         delta = choice.setdefault("delta", {})
-        state = self._choices.setdefault(choice.get("index", 0), _Choice(self.turn))
-        content, citations = delta.get("content"), self._taken_citations(delta)
+        state = self._choices.setdefault(choice.get("index", 0), _Choice(self.turn, whole=self._whole))
+        content, (citations, likely) = delta.get("content"), self._taken(delta)
         if content:
             delta["content"] = state.feed(content)
         if not choice.get("finish_reason"):
             return None
-        tail, answer = state.end(citations)
+        tail, answer = state.end(citations, likely)
         self._answers.append(answer)
         if not answer.text:
             return None
@@ -130,9 +141,14 @@ class Sending:
             "finish_reason": None,
         }
 
-    def _taken_citations(self, written: dict[str, Any]) -> tuple[Citation, ...] | None:
-        """Take out what an engine that quotes cites; of an upstream's own `citations` nothing is known here."""
-        return None if self.turn.route.generative else written.pop("citations", None)
+    def _taken(self, written: dict[str, Any]) -> tuple[tuple[Citation, ...] | None, float | None]:
+        """Take out what an engine that quotes cites, and how likely that answers.
+
+        Of an upstream's own fields of these names nothing is known here.
+        """
+        if self.turn.route.generative:
+            return None, None
+        return written.pop("citations", None), written.pop("confidence", None)
 
     def _stamped(self, sent: dict[str, Any]) -> dict[str, Any]:
         sent["id"] = self._id
@@ -145,7 +161,8 @@ class Sending:
         timings["generate"] = (time.perf_counter() - self.turn.begun) * 1000
         asked = grounding is not None or not self.turn.route.generative
         answered = any(answer.answered for answer in self._answers) if asked else None
-        info = loam_info(self.turn.route, self.turn.tried, timings, answered=answered)
+        likely = max((answer.confidence for answer in self._answers if answer.confidence is not None), default=None)
+        info = loam_info(self.turn.route, self.turn.tried, timings, answered=answered, confidence=likely)
         # Of several choices nobody could tell which one a span is in.
         judged = self._answers[0].support if len(self._answers) == 1 else ()
         return info | {"support": [support_info(one) for one in judged]} if judged else info
@@ -154,26 +171,35 @@ class Sending:
 class _Choice:
     """The text of one choice as it grows. What an engine that quotes writes needs no filter.
 
-    Where statements may be marked or dropped, nothing is sent before all of them have been judged.
+    Where statements may be marked or dropped, nothing is sent before all of them have been judged; so it is where the
+    whole is judged, and sent `whole`.
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, *, whole: bool) -> None:
         self._turn = turn
         self._text = ""
         sources = turn.grounding.sources if turn.grounding else ()
         self._filter = CitationFilter(sources) if turn.route.generative else None
-        self._holds = self._filter is not None and turn.check is not None and turn.check.policy is not Policy.KEEP
+        edits = turn.check is not None and turn.check.policy is not Policy.KEEP
+        self._holds = self._filter is not None and (edits or (whole and turn.confidence is not None))
 
     def feed(self, content: str) -> str:
         sent = self._filter.feed(content) if self._filter else content
         self._text += sent
         return "" if self._holds else sent
 
-    def end(self, citations: tuple[Citation, ...] | None) -> tuple[str, Answer]:
+    def end(self, citations: tuple[Citation, ...] | None, likely: float | None) -> tuple[str, Answer]:
         """Give the rest of the text, and the answer that the whole of it is."""
-        if self._filter is None or self._turn.grounding is None:
-            return "", conclude(self._turn, self._text, citations or ())
+        turn = self._turn
+        if self._filter is None or turn.grounding is None:
+            return "", conclude(turn, self._text, citations or (), likely)
         tail = self._filter.finish()
-        turn, found = self._turn, self._filter.citations
-        answer = concluded(self._text + tail, found, self._turn.grounding, refusal=turn.refusal, check=turn.check)
+        answer = concluded(
+            self._text + tail,
+            self._filter.citations,
+            turn.grounding,
+            refusal=turn.refusal,
+            check=turn.check,
+            confidence=turn.confidence,
+        )
         return answer.text if self._holds else tail, answer

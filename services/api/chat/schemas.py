@@ -148,9 +148,13 @@ class TriedModel(BaseModel):
 
 
 class LoamInfo(BaseModel):
-    """What loam says of an answer. `answered` is null where no documents were asked; `tried` is there if any was."""
+    """What loam says of an answer. `answered` is null where no documents were asked; `tried` is there if any was.
+
+    `confidence`, 0 to 1, is how likely the answer is right, of the extractive engine's and of calibrated models'.
+    """
 
     answered: bool | None
+    confidence: float | None = None
     engine: str
     model: str
     timings_ms: dict[str, float]

@@ -15,7 +15,7 @@ async def complete(services: Services, project_id: str, asked: ChatCompletionReq
     """Give a whole chat completion."""
     turn, completion = await (await _prepared(services, project_id, asked)).answered()
     sending = Sending(turn)
-    return await in_worker(partial(sending.completion, completion)) if turn.check else sending.completion(completion)
+    return await in_worker(partial(sending.completion, completion)) if turn.judges else sending.completion(completion)
 
 
 async def stream(services: Services, project_id: str, asked: ChatCompletionRequest) -> AsyncGenerator[dict[str, Any]]:

@@ -98,7 +98,7 @@ async def _events(services: Services, project_id: str, asked: ResponseRequest) -
     turn = await in_worker(partial(_prepared, services, project_id, asked, items))
     with _in_its_own_words():
         turn, written = await turn.streamed()
-    async with aclosing(Sending(turn).chunks(written)) as chunks:
+    async with aclosing(Sending(turn, whole=not asked.stream).chunks(written)) as chunks:
         # Nothing is said before the engine has: until then a failure has a status of its own.
         with _in_its_own_words():
             first = await anext(chunks)

@@ -10,11 +10,13 @@ from prompts import Templates
 from rag.ports import Entailment
 from rag.types import ChunkId, Hit, Passage
 from services.answering import FileSearch, Turn, conclude, in_worker, prepare
+from services.calibrations import Calibrations
 from services.engines.extractive import Extractive
 from services.engines.gate import Gate
 from services.engines.router import Route
 from services.errors import BadRequest, RateLimited
 from services.settings import AliasSettings, Settings
+from tests.fakes.calibrated import kept
 from tests.fakes.embedder import WordEmbedder
 
 SEARCH = FileSearch(store_ids=("vs_1",))
@@ -53,6 +55,7 @@ class World:
         self.templates = Templates()
         self.embedder = WordEmbedder()
         self.entailment: Entailment | None = None
+        self.calibrations = Calibrations(home / "calibrations")
         self.searched: list[str] = []
         self.search = SEARCH
         self.hits = hits
@@ -60,7 +63,9 @@ class World:
         extractive = Extractive(lambda: self.embedder, self.templates)
         own = Route(model_id="extractive", engine=extractive, generative=False, gate=Gate("extractive"))
         self.router = SimpleNamespace(
-            resolve=lambda _project, name: own if name == "extractive" else route, fallbacks=lambda _name: ()
+            resolve=lambda _project, name: own if name == "extractive" else route,
+            fallbacks=lambda _name: (),
+            declared=lambda _project, name: SimpleNamespace(source="acme/one") if name == "m" else None,
         )
         self.searching = SimpleNamespace(search=self._search)
 
@@ -68,10 +73,13 @@ class World:
         self.searched.append(question)
         return self.hits
 
-    def turn(self, *messages: Mapping[str, Any], **params: Any) -> Turn:
+    def turn(self, *messages: Mapping[str, Any], calibrated: bool = True, **params: Any) -> Turn:
         def work() -> Turn:
             services: Any = self
-            return prepare(services, "p", model="m", messages=messages, params=params, file_search=self.search)
+            search = self.search
+            return prepare(
+                services, "p", model="m", messages=messages, params=params, file_search=search, calibrated=calibrated
+            )
 
         return asyncio.run(in_worker(work))
 
@@ -171,3 +179,35 @@ def test_with_an_entailment_model_statements_are_judged_by_it(world: World) -> N
 
     assert answer.text == "Tomatoes go in in May [1]. Cats fly."
     assert [(one.how, one.supported) for one in answer.support] == [("entailment", True), ("entailment", False)]
+
+
+@pytest.mark.parametrize(("threshold", "answered"), [(0.4, True), (0.6, False)])
+def test_a_calibrated_model_s_answer_counts_from_its_threshold_on(
+    world: World, threshold: float, answered: bool
+) -> None:
+    world.calibrations.save(kept("m", threshold=threshold))
+    answer = conclude(world.turn(ASKED), "Tomatoes are planted in May [1].")
+
+    assert (answer.answered, answer.confidence) == (answered, 0.5)
+    assert answer.text == ("Tomatoes are planted in May [1]." if answered else "The documents do not say.")
+
+
+def test_it_is_taken_at_its_word_where_that_is_wanted(world: World) -> None:
+    world.calibrations.save(kept("m", threshold=0.9))
+    answer = conclude(world.turn(ASKED, calibrated=False), "Tomatoes are planted in May [1].")
+
+    assert (answer.answered, answer.confidence) == (True, None)
+
+
+@pytest.mark.parametrize("other", [{"engine": "groq"}, {"source": "acme/two"}, {"embedder": "words-2"}, {"model": "n"}])
+def test_a_calibration_of_another_model_or_embedder_does_not_count(world: World, other: dict[str, str]) -> None:
+    world.calibrations.save(kept("m", threshold=0.9).model_copy(update=other))
+
+    assert world.turn(ASKED).confidence is None
+
+
+def test_the_extractive_engine_says_how_likely_its_quotes_answer(world: World) -> None:
+    world.hits = []
+    turn = world.turn(ASKED)
+
+    assert conclude(turn, "The documents do not say.", (), 0.0).confidence == 0.0

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from rag.confidence import FEATURES, AnswerCalibration, Confidence
 from rag.types import ChunkId, Grounding, Hit, Passage
 from services.answering import Turn
 from services.api.chat.cited import Sending
@@ -13,6 +14,7 @@ from services.engines.gate import Gate
 from services.engines.hosted import Hosted, Upstream
 from services.engines.pool import ClientPool
 from services.engines.router import Route
+from tests.fakes.embedder import WordEmbedder
 
 TEXT = "Tomatoes are planted in May. They like the sun."
 WRITTEN = "Tomatoes are planted in May [1]. So are cats [1] [4]."
@@ -33,7 +35,7 @@ ENGINE = Hosted(
 )
 
 
-def turn(*, grounded: bool = True, **params: Any) -> Turn:
+def turn(*, grounded: bool = True, confidence: Confidence | None = None, **params: Any) -> Turn:
     passage = Passage(chunk_id=ChunkId(7), file_id="file-1", filename="a.md", text=TEXT, start=100, end=100 + len(TEXT))
     hit = Hit(passage=passage, score=0.5, rank=1)
     grounding = Grounding(
@@ -41,7 +43,14 @@ def turn(*, grounded: bool = True, **params: Any) -> Turn:
     )
     request = ChatRequest(messages=(), params=params, grounding=grounding if grounded else None)
     route = Route(model_id="llama", engine=ENGINE, generative=True, gate=Gate("llama"))
-    return Turn(line=Line(first=Candidate(route=route, request=request)), refusal="No.")
+    return Turn(line=Line(first=Candidate(route=route, request=request)), refusal="No.", confidence=confidence)
+
+
+def doubt(threshold: float) -> Confidence:
+    """A calibration to which every answer is as likely right as wrong."""
+    weights = dict.fromkeys(FEATURES, 0.0)
+    calibration = AnswerCalibration(weights=weights, intercept=0.0, threshold=threshold)
+    return Confidence(calibration=calibration, embedder=WordEmbedder())
 
 
 def chunk(content: str | None, finish_reason: str | None = None, index: int = 0) -> dict[str, Any]:
@@ -49,13 +58,13 @@ def chunk(content: str | None, finish_reason: str | None = None, index: int = 0)
     return {"id": "theirs", "choices": [{"index": index, "delta": delta, "finish_reason": finish_reason}]}
 
 
-def sent(turn: Turn, *chunks: dict[str, Any]) -> list[dict[str, Any]]:
+def sent(turn: Turn, *chunks: dict[str, Any], whole: bool = False) -> list[dict[str, Any]]:
     async def written() -> AsyncGenerator[dict[str, Any]]:
         for one in chunks:
             yield one
 
     async def collect() -> list[dict[str, Any]]:
-        return [one async for one in Sending(turn).chunks(written())]
+        return [one async for one in Sending(turn, whole=whole).chunks(written())]
 
     return asyncio.run(collect())
 
@@ -143,3 +152,52 @@ def test_citations_of_an_upstream_s_own_are_passed_on_and_not_believed() -> None
 
     assert (choice["message"]["content"], len(choice["message"]["annotations"])) == (SENT, 1)
     assert choice["message"]["citations"] == ["https://example.com"]
+
+
+def whole(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]}
+
+
+def test_a_whole_answer_that_is_likely_enough_says_how_likely() -> None:
+    completion = Sending(turn(confidence=doubt(0.5))).completion(whole(WRITTEN))
+
+    assert completion["choices"][0]["message"]["content"] == SENT
+    assert (completion["loam"]["answered"], completion["loam"]["confidence"]) == (True, 0.5)
+
+
+def test_one_that_is_not_is_the_refusal() -> None:
+    completion = Sending(turn(confidence=doubt(0.6))).completion(whole(WRITTEN))
+
+    assert completion["choices"][0]["message"]["content"] == "No."
+    assert completion["choices"][0]["message"]["annotations"] == []
+    assert (completion["loam"]["answered"], completion["loam"]["confidence"]) == (False, 0.5)
+
+
+def test_of_a_model_without_a_calibration_no_confidence_is_told() -> None:
+    assert "confidence" not in Sending(turn()).completion(whole(WRITTEN))["loam"]
+
+
+def test_what_was_streamed_is_not_taken_back_and_its_end_says_that_it_does_not_count() -> None:
+    *_, last_content, _end = chunks = sent(turn(confidence=doubt(0.6)), chunk(WRITTEN), chunk(None, "stop"))
+
+    assert contents(chunks) == SENT
+    assert last_content["choices"][0]["delta"]["annotations"] == []
+    assert (last_content["loam"]["answered"], last_content["loam"]["confidence"]) == (False, 0.5)
+
+
+@pytest.mark.parametrize(("threshold", "text", "marks"), [(0.5, SENT, 1), (0.6, "No.", 0)])
+def test_sent_whole_nothing_leaves_before_it_is_judged(threshold: float, text: str, marks: int) -> None:
+    pieces = [chunk(piece) for piece in WRITTEN]
+    chunks = sent(turn(confidence=doubt(threshold)), *pieces, chunk(None, "stop"), whole=True)
+
+    assert [one for one in chunks[:-2] if contents([one])] == []
+    assert contents(chunks) == text
+    assert len(chunks[-2]["choices"][0]["delta"]["annotations"]) == marks
+
+
+def test_of_several_choices_the_likeliest_is_told() -> None:
+    ends = [chunk(None, "stop", index) for index in (0, 1)]
+    chunks = sent(turn(n=2, confidence=doubt(0.5)), chunk(WRITTEN, index=0), chunk("No.", index=1), *ends)
+
+    [info] = [one["loam"] for one in chunks if "loam" in one]
+    assert (info["answered"], info["confidence"]) == (True, 0.5)
