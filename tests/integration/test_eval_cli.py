@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from rag.confidence import FEATURES
+from rag.evaluate.answers import MEASURES
+from rag.evaluate.report import Case, Report, public
 from services import embedding
 from services.cli.main import cli
 from tests.fakes.embedder import WordEmbedder
@@ -107,3 +110,50 @@ def test_one_store_is_to_be_named(invoke: Callable[..., Result], collection: Pat
     refused = invoke("retrieval", collection, *given)
     assert refused.exit_code == 2
     assert "Name one of --store, --fresh" in refused.stderr
+
+
+MADE = {"model": "groq/acme/llama", "engine": "groq", "features by": "words-1"}
+
+
+def answered_run(folder: Path, **setup: str) -> Path:
+    """A run in which forty right answers have more going for them than forty wrong ones."""
+    kinds = [({"answered_of_answerable": 1.0, "containment": 1.0}, 1.0), ({"refused_of_unanswerable": 0.0}, 0.0)]
+    cases = [
+        Case(id=f"{number}", question="?", scores=scores, features=dict.fromkeys(FEATURES, speaks))
+        for number in range(40)
+        for scores, speaks in kinds
+    ]
+    folder.mkdir()
+    report = Report(kind="answers", collection="asked.jsonl", measures=MEASURES, cases=cases, setup=MADE | setup)
+    (folder / "report.json").write_text(json.dumps(public(report)))
+    return folder
+
+
+def test_a_model_is_calibrated_on_a_run_until_that_is_removed(
+    run: Run, invoke: Callable[..., Result], home: Path, tmp_path: Path
+) -> None:
+    found = run("calibrate", answered_run(tmp_path / "run"))
+    assert found["after"]["at_threshold"]["precision"] == 1.0
+    assert Path(found["folder"]) == home / "evaluations" / "calibration-asked-1"
+    names = sorted(path.name for path in Path(found["folder"]).iterdir())
+    assert names == ["calibration.json", "calibration.md", "calibration.png"]
+
+    [kept] = run("calibrations")
+    assert (kept["model"], kept["embedder"], kept["questions"]) == ("groq/acme/llama", "words-1", 40)
+    assert kept["threshold"] == found["calibration"]["threshold"]
+    assert "groq/acme/llama: from 0." in invoke("calibrations").stdout
+    assert run("calibrations", "--remove", "groq/acme/llama") == []
+    assert "has no calibration" in str(invoke("calibrations", "--remove", "groq/acme/llama").exception)
+
+
+@pytest.mark.parametrize(
+    ("setup", "said"),
+    [
+        ({"engine": "extractive"}, "calibration of its own"),
+        ({"calibration": "from 0.400 on"}, "--uncalibrated"),
+    ],
+)
+def test_what_cannot_be_calibrated_on_is_refused(
+    invoke: Callable[..., Result], tmp_path: Path, setup: dict[str, str], said: str
+) -> None:
+    assert said in str(invoke("calibrate", answered_run(tmp_path / "run", **setup)).exception)

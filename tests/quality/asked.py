@@ -71,8 +71,8 @@ def rounds(data: Path, embedder: Kept, folder: Path) -> Iterator[Round]:
     articles = squad_articles(data / "qa/squad/dev-v2.0.part.json")
     known = {article["title"] for article in articles}
     others = [one for one in squad_articles(data / "qa/squad/dev-v1.1.part.json") if one["title"] not in known]
-    own = [asked for number, article in enumerate(articles) for asked in _squad_questions(article, half=number % 2)]
-    squad = open_store(_paragraphs(articles), embedder, folder / "squad")
+    own = [asked for number, article in enumerate(articles) for asked in squad_questions(article, half=number % 2)]
+    squad = open_store(paragraphs(articles), embedder, folder / "squad")
     yield Round(name="squad", search=squad, asked=tuple(own))
     yield Round(name="other articles → squad", search=squad, asked=_foreign(draw.sample(_questions(others), 800)))
     for name, questions in _questions_on_other_matters(data):
@@ -99,10 +99,10 @@ def _other_texts(
     abstracts = draw.sample([row for _, row in json_rows(data / "retrieval/scifact/corpus.jsonl")], 500)
     yield "scifact", [(row["title"], row["text"]) for row in abstracts]
     for number, article in enumerate(draw.sample(others, 4), start=1):
-        yield f"one paragraph ({number})", [draw.choice(list(_paragraphs([article])))]
+        yield f"one paragraph ({number})", [draw.choice(list(paragraphs([article])))]
 
 
-def _paragraphs(articles: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def paragraphs(articles: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     for article in articles:
         for paragraph in article["paragraphs"]:
             yield article["title"].replace("_", " "), paragraph["context"]
@@ -114,7 +114,7 @@ def _questions(articles: Iterable[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _squad_questions(article: dict[str, Any], *, half: int) -> Iterator[Asked]:
+def squad_questions(article: dict[str, Any], *, half: int) -> Iterator[Asked]:
     for paragraph in article["paragraphs"]:
         for asked in paragraph["qas"]:
             yield Asked(

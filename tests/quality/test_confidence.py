@@ -1,0 +1,113 @@
+"""What a calibration brings to two engines that err in opposite ways, on SQuAD questions that it was not fitted on.
+
+Both quote the sentence of the sources that is nearest to the question. One always does, whether it answers or not; the
+other refuses where less than half of what is asked about stands in it.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from rag.answer import finish
+from rag.confidence import features
+from rag.encoders.embed import open_embedder
+from rag.evaluate.answers import evaluate_answers
+from rag.evaluate.calibrate import Fitted, calibrate
+from rag.evaluate.collection import squad_articles
+from rag.evaluate.questions import Asked
+from rag.ports import Embedder
+from rag.sentences import sentences
+from rag.types import Answer, Grounding, Hit
+from rag.words import read
+from tests.quality.asked import Asked as Known
+from tests.quality.asked import Kind, Remembering, Search, open_store, paragraphs, squad_questions
+
+pytestmark = [pytest.mark.quality, pytest.mark.timeout(600)]
+
+REFUSAL = "The documents do not say."
+ARTICLES, OWN, FOREIGN, SOURCES = 3, 320, 60, 5
+
+Write = Callable[[Embedder, str, list[Hit]], str]
+
+
+def eager(embedder: Embedder, question: str, sources: list[Hit]) -> str:
+    number, sentence = _nearest(embedder, question, sources)
+    return f"{sentence} [{number}]"
+
+
+def timid(embedder: Embedder, question: str, sources: list[Hit]) -> str:
+    number, sentence = _nearest(embedder, question, sources)
+    about = read(question).content
+    return f"{sentence} [{number}]" if len(about & read(sentence).stems) >= len(about) / 2 else REFUSAL
+
+
+def _nearest(embedder: Embedder, question: str, sources: list[Hit]) -> tuple[int, str]:
+    found = [
+        (number, hit.passage.text[span.start : span.end])
+        for number, hit in enumerate(sources, start=1)
+        for span in sentences(hit.passage.text)
+    ]
+    vectors = embedder.embed([question, *(text for _, text in found)])
+    return found[int((vectors[1:] @ vectors[0]).argmax())]
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Remembering:
+    return Remembering(open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam")))
+
+
+@pytest.fixture(scope="module")
+def asked(shared_data: Path) -> list[Asked]:
+    draw = random.Random(8)
+    articles = squad_articles(shared_data / "qa/squad/dev-v2.0.part.json")
+    own, others = (
+        [one for article in part for one in squad_questions(article, half=0)]
+        for part in (articles[:ARTICLES], articles[ARTICLES:])
+    )
+    return [
+        *(_asked(number, one) for number, one in enumerate(draw.sample(own, OWN))),
+        *(Asked(id=one.question, text=one.question, answerable=False) for one in draw.sample(others, FOREIGN)),
+    ]
+
+
+def _asked(number: int, one: Known) -> Asked:
+    answers = tuple(text for _, text in one.answers)
+    return Asked(id=str(number), text=one.question, answerable=one.kind is Kind.ANSWERABLE, answers=answers)
+
+
+@pytest.fixture(scope="module")
+def search(shared_data: Path, embedder: Remembering, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    articles = squad_articles(shared_data / "qa/squad/dev-v2.0.part.json")[:ARTICLES]
+    return open_store(paragraphs(articles), embedder, tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module", params=[eager, timid])
+def fitted(request: pytest.FixtureRequest, asked: list[Asked], search: Search, embedder: Remembering) -> Fitted:
+    write: Write = request.param
+
+    def ask(question: str) -> Answer:
+        sources = tuple(search(question)[:SOURCES])
+        grounding = Grounding(question=question, sources=sources, instructions="", role="system", prompt="")
+        return finish(write(embedder, question, list(sources)), grounding, refusal=REFUSAL)
+
+    def speaks_for(question: str, given: Answer) -> dict[str, float]:
+        return features(question, given.text, given.citations, given.sources, embedder)
+
+    return calibrate(evaluate_answers("SQuAD", asked, ask, features=speaks_for))
+
+
+def test_a_calibrated_engine_answers_and_refuses_better_than_by_its_own_word(fitted: Fitted) -> None:
+    before, after = fitted.before.at_threshold, fitted.after.at_threshold
+    assert after.balanced_accuracy is not None and before.balanced_accuracy is not None
+    assert after.balanced_accuracy >= before.balanced_accuracy + 0.02
+    assert after.precision is not None and before.precision is not None
+    assert after.precision >= before.precision + 0.08
+
+
+def test_what_it_says_of_its_answers_is_nearer_to_the_truth(fitted: Fitted) -> None:
+    # Half: of ninety answers in ten bins even the truth is .1 off.
+    assert fitted.after.calibration_error < fitted.before.calibration_error / 2
+    assert fitted.after.brier < fitted.before.brier / 2
