@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,9 @@ from rag.ports import Entailment
 from rag.types import ChunkId, Hit, Passage
 from services.answering import FileSearch, Turn, conclude, in_worker, prepare
 from services.calibrations import Calibrations
+from services.engines.engine import ChatRequest
 from services.engines.extractive import Extractive
+from services.engines.fallback import Candidate, Line
 from services.engines.gate import Gate
 from services.engines.router import Route
 from services.errors import BadRequest, RateLimited
@@ -211,3 +214,15 @@ def test_the_extractive_engine_says_how_likely_its_quotes_answer(world: World) -
     turn = world.turn(ASKED)
 
     assert conclude(turn, "The documents do not say.", (), 0.0).confidence == 0.0
+
+
+def test_an_answer_is_judged_by_the_calibration_of_the_model_that_wrote_it(world: World, writer: Writer) -> None:
+    world.calibrations.save(kept("m", threshold=0.9))
+    turn = world.turn(ASKED)
+    failing = Route(model_id="n", engine=Writer(RateLimited("Slow down")), generative=True, gate=Gate("n"))  # type: ignore[arg-type]
+    request = ChatRequest(messages=(ASKED,), grounding=turn.grounding)
+    line = Line(first=Candidate(route=failing, request=request), others=(turn.line.first,))
+    answered, _completion = asyncio.run(replace(turn, line=line, confidence=None).answered())
+
+    assert (answered.route.model_id, answered.confidence) == ("m", turn.confidence)
+    assert turn.confidence is not None
