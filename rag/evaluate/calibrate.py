@@ -49,14 +49,14 @@ class _Judged:
     features: Mapping[str, float]
 
 
-def calibrate(report: Report, *, answer_share: float = 0.9) -> Fitted:
-    """Fit on every second question, drawn by a seed, so that `answer_share` of the right answers to them count.
+def calibrate(report: Report, *, answer_share: float = 0.9, seed: int = SEED) -> Fitted:
+    """Fit on every second question, drawn by the seed, so that `answer_share` of the right answers to them count.
 
     Raises InvalidCollection for a run without features, TooFewAnswers.
     """
     known = [case for case in report.cases if _is_known(case)]
     judged = [_judged(case) for case in known]
-    fitting, rest = _halves(judged)
+    fitting, rest = _halves(judged, seed)
     for half in (fitting, rest):
         _check_enough(half)
     answered = [one for one in fitting if one.features]
@@ -120,9 +120,9 @@ def _judged(case: Case) -> _Judged:
     return _Judged(answerable, answerable and is_right(case.scores), case.features if answered else {})
 
 
-def _halves(judged: Sequence[_Judged]) -> tuple[list[_Judged], list[_Judged]]:
+def _halves(judged: Sequence[_Judged], seed: int) -> tuple[list[_Judged], list[_Judged]]:
     """Give two halves with as many right, wrong and refused answers each, whatever the order of the questions."""
-    order = np.random.default_rng(SEED).permutation(len(judged))
+    order = np.random.default_rng(seed).permutation(len(judged))
     drawn = sorted((judged[place] for place in order), key=lambda one: (one.answerable, one.right, bool(one.features)))
     return drawn[::2], drawn[1::2]
 

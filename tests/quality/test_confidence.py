@@ -7,6 +7,8 @@ other refuses where less than half of what is asked about stands in it.
 import random
 from collections.abc import Callable
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
 import platformdirs
 import pytest
@@ -18,6 +20,7 @@ from rag.evaluate.answers import evaluate_answers
 from rag.evaluate.calibrate import Fitted, calibrate
 from rag.evaluate.collection import squad_articles
 from rag.evaluate.questions import Asked
+from rag.evaluate.reliability import Reliability
 from rag.ports import Embedder
 from rag.sentences import sentences
 from rag.types import Answer, Grounding, Hit
@@ -28,7 +31,7 @@ from tests.quality.asked import Kind, Remembering, Search, open_store, paragraph
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(600)]
 
 REFUSAL = "The documents do not say."
-ARTICLES, OWN, FOREIGN, SOURCES = 3, 320, 60, 5
+ARTICLES, PARAGRAPHS, OWN, FOREIGN, SOURCES = 12, 6, 320, 60, 5
 
 Write = Callable[[Embedder, str, list[Hit]], str]
 
@@ -60,9 +63,15 @@ def embedder() -> Remembering:
 
 
 @pytest.fixture(scope="module")
-def asked(shared_data: Path) -> list[Asked]:
+def articles(shared_data: Path) -> list[dict[str, Any]]:
+    """The first paragraphs of many articles: what engines get wrong differs more between articles than within."""
+    read = squad_articles(shared_data / "qa/squad/dev-v2.0.part.json")
+    return [article | {"paragraphs": article["paragraphs"][:PARAGRAPHS]} for article in read]
+
+
+@pytest.fixture(scope="module")
+def asked(articles: list[dict[str, Any]]) -> list[Asked]:
     draw = random.Random(8)
-    articles = squad_articles(shared_data / "qa/squad/dev-v2.0.part.json")
     own, others = (
         [one for article in part for one in squad_questions(article, half=0)]
         for part in (articles[:ARTICLES], articles[ARTICLES:])
@@ -79,13 +88,13 @@ def _asked(number: int, one: Known) -> Asked:
 
 
 @pytest.fixture(scope="module")
-def search(shared_data: Path, embedder: Remembering, tmp_path_factory: pytest.TempPathFactory) -> Search:
-    articles = squad_articles(shared_data / "qa/squad/dev-v2.0.part.json")[:ARTICLES]
-    return open_store(paragraphs(articles), embedder, tmp_path_factory.mktemp("store"))
+def search(articles: list[dict[str, Any]], embedder: Remembering, tmp_path_factory: pytest.TempPathFactory) -> Search:
+    return open_store(paragraphs(articles[:ARTICLES]), embedder, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module", params=[eager, timid])
-def fitted(request: pytest.FixtureRequest, asked: list[Asked], search: Search, embedder: Remembering) -> Fitted:
+def draws(request: pytest.FixtureRequest, asked: list[Asked], search: Search, embedder: Remembering) -> list[Fitted]:
+    """What five draws of the half that is fitted on bring to an engine: of one, chance is the larger part."""
     write: Write = request.param
 
     def ask(question: str) -> Answer:
@@ -96,18 +105,20 @@ def fitted(request: pytest.FixtureRequest, asked: list[Asked], search: Search, e
     def speaks_for(question: str, given: Answer) -> dict[str, float]:
         return features(question, given.text, given.citations, given.sources, embedder)
 
-    return calibrate(evaluate_answers("SQuAD", asked, ask, features=speaks_for))
+    report = evaluate_answers("SQuAD", asked, ask, features=speaks_for)
+    return [calibrate(report, seed=seed) for seed in range(5)]
 
 
-def test_a_calibrated_engine_answers_and_refuses_better_than_by_its_own_word(fitted: Fitted) -> None:
-    before, after = fitted.before.at_threshold, fitted.after.at_threshold
-    assert after.balanced_accuracy is not None and before.balanced_accuracy is not None
-    assert after.balanced_accuracy >= before.balanced_accuracy + 0.02
-    assert after.precision is not None and before.precision is not None
-    assert after.precision >= before.precision + 0.08
+def gained(draws: list[Fitted], figure: Callable[[Reliability], float | None]) -> float:
+    return mean((figure(one.after) or 0.0) - (figure(one.before) or 0.0) for one in draws)
 
 
-def test_what_it_says_of_its_answers_is_nearer_to_the_truth(fitted: Fitted) -> None:
-    # Half: of ninety answers in ten bins even the truth is .1 off.
-    assert fitted.after.calibration_error < fitted.before.calibration_error / 2
-    assert fitted.after.brier < fitted.before.brier / 2
+def test_a_calibrated_engine_answers_and_refuses_better_than_by_its_own_word(draws: list[Fitted]) -> None:
+    assert gained(draws, lambda found: found.at_threshold.balanced_accuracy) >= 0.02
+    assert gained(draws, lambda found: found.at_threshold.precision) >= 0.1
+
+
+def test_what_it_says_of_its_answers_is_nearer_to_the_truth(draws: list[Fitted]) -> None:
+    # Of ninety answers in ten bins even the truth is .1 off.
+    assert gained(draws, lambda found: found.calibration_error) <= -0.3
+    assert gained(draws, lambda found: found.brier) <= -0.3
