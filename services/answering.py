@@ -162,7 +162,9 @@ def prepare(
         line = line_up(services.router, project_id, model, for_another, first)
     if first.request.grounding is None:
         return Turn(line=line, refusal="")
-    judged_by = partial(confidence_of, services, project_id) if calibrated else lambda _route: None
+    # A sentence that refuses would be no JSON: what is held to a form is left as it is.
+    judges = calibrated and (given.get("response_format") or {}).get("type", "text") == "text"
+    judged_by = partial(confidence_of, services, project_id) if judges else lambda _route: None
     return Turn(
         line=line,
         refusal=refusal(services.templates),

@@ -37,7 +37,7 @@ class Writer:
     """A generative engine that says one thing, or fails."""
 
     name = "writer"
-    supports = frozenset({"temperature", "tools"})
+    supports = frozenset({"temperature", "tools", "response_format"})
 
     def __init__(self, says: str | Exception = "How are tomatoes planted?") -> None:
         self.says = says
@@ -200,6 +200,13 @@ def test_it_is_taken_at_its_word_where_that_is_wanted(world: World) -> None:
     answer = conclude(world.turn(ASKED, calibrated=False), "Tomatoes are planted in May [1].")
 
     assert (answer.answered, answer.confidence) == (True, None)
+
+
+@pytest.mark.parametrize(("form", "judged"), [("text", True), ("json_object", False)])
+def test_what_is_held_to_json_is_never_replaced_by_a_sentence(world: World, form: str, judged: bool) -> None:
+    world.calibrations.save(kept("m", threshold=0.9))
+
+    assert (world.turn(ASKED, response_format={"type": form}).confidence is not None) is judged
 
 
 @pytest.mark.parametrize("other", [{"engine": "groq"}, {"source": "acme/two"}, {"embedder": "words-2"}, {"model": "n"}])
