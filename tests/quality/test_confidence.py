@@ -10,12 +10,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import platformdirs
 import pytest
 
 from rag.answer import finish
 from rag.confidence import features
-from rag.encoders.embed import open_embedder
 from rag.evaluate.answers import evaluate_answers
 from rag.evaluate.calibrate import Fitted, calibrate
 from rag.evaluate.collection import squad_articles
@@ -26,7 +24,8 @@ from rag.sentences import sentences
 from rag.types import Answer, Grounding, Hit
 from rag.words import read
 from tests.quality.asked import Asked as Known
-from tests.quality.asked import Kind, Remembering, Search, open_store, paragraphs, squad_questions
+from tests.quality.asked import Kind, Search, open_store, paragraphs, squad_questions
+from tests.quality.kept import Kept, open_kept
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(600)]
 
@@ -58,8 +57,8 @@ def _nearest(embedder: Embedder, question: str, sources: list[Hit]) -> tuple[int
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Remembering:
-    return Remembering(open_embedder("all-MiniLM-L6-v2", cache_dir=platformdirs.user_cache_path("loam")))
+def embedder() -> Kept:
+    return open_kept()
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +87,12 @@ def _asked(number: int, one: Known) -> Asked:
 
 
 @pytest.fixture(scope="module")
-def search(articles: list[dict[str, Any]], embedder: Remembering, tmp_path_factory: pytest.TempPathFactory) -> Search:
+def search(articles: list[dict[str, Any]], embedder: Kept, tmp_path_factory: pytest.TempPathFactory) -> Search:
     return open_store(paragraphs(articles[:ARTICLES]), embedder, tmp_path_factory.mktemp("store"))
 
 
 @pytest.fixture(scope="module", params=[eager, timid])
-def draws(request: pytest.FixtureRequest, asked: list[Asked], search: Search, embedder: Remembering) -> list[Fitted]:
+def draws(request: pytest.FixtureRequest, asked: list[Asked], search: Search, embedder: Kept) -> list[Fitted]:
     """What five draws of the half that is fitted on bring to an engine: of one, chance is the larger part."""
     write: Write = request.param
 
