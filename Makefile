@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 VLLM_VENV ?= .venv-vllm
 DEMO_HOME ?= $(CURDIR)/.cache/demo
 # Of the tests; each worker computes on one core.
-TEST_WORKERS ?= 2
+TEST_WORKERS ?= 3
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin

@@ -10,7 +10,7 @@ from rag.ports import Embedder, VectorCache
 from services.errors import ServiceError
 from services.graphing import Drawing
 from services.storage.database import Database
-from services.storage.documents import VectorsGone, index_document, read_document
+from services.storage.documents import index_document, read_document
 from services.storage.generations import strategy_of
 from services.storage.tables import DocumentRow, GenerationRow
 from services.storage.vectors import remove_vectors
@@ -72,8 +72,6 @@ class Filling:
             name = document.filename if document else f"document {outcome.ref}"
             raise NotIndexed(f"{name!r} cannot be cut and embedded: {outcome.error}")
         remove_vectors(session, generation.project_id, outcome.vectors)
-        try:
-            vector_bytes = self.embedder.dimensions * FLOAT_BYTES
-            index_document(session, generation, outcome.ref, outcome, vector_bytes=vector_bytes)
-        except VectorsGone:
-            return  # What it was to share has been removed since; it is still missing, and looked for again.
+        # What could not be put in is still missing, and looked for again.
+        vector_bytes = self.embedder.dimensions * FLOAT_BYTES
+        index_document(session, generation, outcome.ref, outcome, vector_bytes=vector_bytes)

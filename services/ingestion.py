@@ -27,8 +27,8 @@ from services.jobs.job import INGEST
 from services.storage.attributes import write_attributes
 from services.storage.blobs import Blob, Blobs
 from services.storage.database import Database
-from services.storage.documents import add_documents, fail_document, find_document
-from services.storage.files import add_file, find_files, let_go
+from services.storage.documents import add_documents, fail_document, find_documents
+from services.storage.files import add_files, find_files, let_go
 from services.storage.store_files import find_store_files
 from services.storage.tables import DocumentRow, FileRow, FileStatus
 from services.storage.vector_stores import note_activity
@@ -72,9 +72,19 @@ class Added:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
+    """A file of this machine, and its bytes or why there are none."""
+
     file: FoundFile
     blob: Blob | None
     problem: str | None = None
+
+    @property
+    def source(self) -> str:
+        return printable(self.file.path)
+
+    @property
+    def named(self) -> Blob:
+        return self.blob or Blob(sha256=NOT_KEPT, size_bytes=0)
 
 
 class _Unreadable(Exception):
@@ -140,7 +150,7 @@ class Ingestion:
                 kept = list(threads.map(self._keep, group, known))
             unnamed: set[str] = set()
             with self._database.write() as session:
-                added = [self._add_path(session, project_id, store_id, one, chunking, owner, unnamed) for one in kept]
+                added = self._add_kept(session, project_id, store_id, kept, chunking, owner, unnamed)
                 note_activity(session, store_id, int(time.time()))
             let_go(self._database, self._blobs, unnamed)
             yield from added
@@ -206,36 +216,48 @@ class Ingestion:
     def _too_large(self) -> str:
         return f"is over the limit of {self._max_file_bytes} bytes: split it, or raise LOAM_MAX_FILE_BYTES"
 
-    def _add_path(
+    def _add_kept(
         self,
         session: Session,
         project_id: str,
         store_id: str,
-        kept: _Kept,
+        kept: Sequence[_Kept],
         chunking: ChunkingStrategy | None,
         owner: str | None,
         unnamed: set[str],
-    ) -> Added:
-        if kept.blob and not self._blobs.exists(kept.blob.sha256):
-            # Removed between being put and being named here, with the last other file of these bytes.
-            kept = self._keep(kept.file, None)
-        name, source = kept.file.name, printable(kept.file.path)
-        blob = kept.blob or Blob(sha256=NOT_KEPT, size_bytes=0)
-        document = find_document(session, store_id, source)
-        if document is None:
-            file = add_file(session, project_id, filename=name, purpose=PURPOSE, blob=blob)
-            (document,) = add_documents(session, store_id, {source: file})
-        elif kept.blob and _is_current(document, blob.sha256, name, chunking):
-            return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.UNCHANGED)
-        elif (before := _rename_bytes(session, document, name, blob)) != blob.sha256:
-            unnamed.add(before)
-        if kept.problem:
-            queue.cancel(session, INGEST, [str(document.seq)])
-            fail_document(session, document.seq, "invalid_file", kept.problem)
-            return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.FAILED, problem=kept.problem)
-        _begin(document, name, chunking)
-        (job_id,) = self._enqueue(session, project_id, [document], owner).values()
-        return Added(file=kept.file, file_id=document.file_id, outcome=Outcome.QUEUED, job_id=job_id)
+    ) -> list[Added]:
+        """Add files of which the bytes are kept; the names of those that stood for others before join `unnamed`."""
+        # What was removed between being put and being named here, with the last other file of its bytes, is put again.
+        kept = [self._keep(one.file, None) if self._has_gone(one.blob) else one for one in kept]
+        documents = find_documents(session, store_id, [one.source for one in kept])
+        new = {one.source: one for one in kept if one.source not in documents}
+        files = add_files(session, project_id, [(one.file.name, one.named) for one in new.values()], purpose=PURPOSE)
+        made = add_documents(session, store_id, dict(zip(new, files, strict=True)))
+        documents |= {document.source: document for document in made}
+        stale = []
+        for one in kept:
+            document = documents[one.source]
+            if one.source not in new:
+                if one.blob and _is_current(document, one.blob.sha256, one.file.name, chunking):
+                    continue
+                unnamed |= {_rename_bytes(session, document, one.file.name, one.named)} - {one.named.sha256}
+            if one.problem:
+                queue.cancel(session, INGEST, [str(document.seq)])
+                fail_document(session, document.seq, "invalid_file", one.problem)
+            else:
+                _begin(document, one.file.name, chunking)
+                stale.append(document)
+        jobs = self._enqueue(session, project_id, stale, owner)
+        return [_added(one, documents[one.source], jobs) for one in kept]
+
+    def _has_gone(self, blob: Blob | None) -> bool:
+        return blob is not None and not self._blobs.exists(blob.sha256)
+
+
+def _added(kept: _Kept, document: DocumentRow, jobs: Mapping[str, str]) -> Added:
+    job_id = jobs.get(str(document.seq))
+    outcome = Outcome.FAILED if kept.problem else Outcome.QUEUED if job_id else Outcome.UNCHANGED
+    return Added(file=kept.file, file_id=document.file_id, outcome=outcome, job_id=job_id, problem=kept.problem)
 
 
 def _require_files(session: Session, project_id: str, file_ids: Sequence[str]) -> dict[str, FileRow]:

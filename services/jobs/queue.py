@@ -5,10 +5,10 @@ dead, takes the job back. The token that grows with each claim fences off an own
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Row, Update, bindparam, func, insert, or_, select, update
+from sqlalchemy import BindParameter, ColumnElement, Row, Update, bindparam, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from services.ids import JOB, new_id
@@ -81,12 +81,19 @@ def claim(session: Session, kind: str, owner: str, limit: int, *, subject: str |
 
 def holds(session: Session, job: Job) -> bool:
     """Tell whether a claim still stands: neither cancelled nor taken over. Ask in the transaction that writes."""
-    return session.scalar(select(JobRow.seq).where(_held(job))) is not None
+    return bool(held(session, [job]))
 
 
-def finish(session: Session, job: Job, state: JobState, error: str | None = None) -> None:
-    """End a job; without effect if the claim does not stand."""
-    session.execute(_move(state).where(_held(job)).values(error=error))
+def held(session: Session, jobs: Sequence[Job]) -> list[Job]:
+    """Give those of the jobs whose claim still stands."""
+    rows = session.execute(select(JobRow.seq, JobRow.token).where(_held(*jobs)))
+    claims = {(row.seq, row.token) for row in rows}
+    return [job for job in jobs if (job.seq, job.token) in claims]
+
+
+def finish(session: Session, jobs: Sequence[Job], state: JobState, error: str | None = None) -> None:
+    """End jobs; without effect on those whose claim does not stand."""
+    session.execute(_move(state).where(_held(*jobs)).values(error=error))
 
 
 def release(session: Session, job: Job) -> None:
@@ -210,8 +217,11 @@ def _of(kind: str, subjects: Collection[str]) -> ColumnElement[bool]:
     return (JobRow.kind == kind) & JobRow.subject.in_(subjects)
 
 
-def _held(job: Job) -> ColumnElement[bool]:
-    return (JobRow.seq == job.seq) & (JobRow.token == job.token) & (JobRow.state == JobState.RUNNING)
+def _held(*jobs: Job) -> ColumnElement[bool]:
+    # By `seq` first: SQLite looks rows up by one column, not by two.
+    claimed = JobRow.seq.in_([job.seq for job in jobs])
+    claims = tuple_(JobRow.seq, JobRow.token).in_([(job.seq, job.token) for job in jobs])
+    return claimed & claims & (JobRow.state == JobState.RUNNING)
 
 
 def _job(row: Row[*tuple[Any, ...]]) -> Job:

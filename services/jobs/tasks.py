@@ -1,7 +1,7 @@
 """What a worker does with jobs of each kind, and how the ingestion of documents is done."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from rag.chunk import ChunkingStrategy
 from rag.errors import EmbedderMismatch, RagError
-from rag.ingest import Outcome, Rejected, Source, ingest
+from rag.ingest import Ingested, Outcome, Rejected, Source, ingest
 from rag.parse import ParseLimits, parse
 from rag.ports import Embedder
 from services.embedders import Embedders
@@ -22,7 +22,7 @@ from services.jobs import queue
 from services.jobs.job import INGEST, MAX_ATTEMPTS, Finished, Job, Stopped
 from services.storage.blobs import Blobs
 from services.storage.database import Database
-from services.storage.documents import VectorsGone, fail_document, store_version
+from services.storage.documents import Version, fail_document, store_versions
 from services.storage.generations import live_generation, strategy_of
 from services.storage.tables import DocumentRow, FileRow, GenerationRow, JobState
 from services.storage.vectors import SqlVectorCache
@@ -78,6 +78,18 @@ class _Work:
     def alike(self) -> tuple[str, str]:
         """What is embedded together: the project and the embedder."""
         return self.job.project_id, self.version.made_with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Current:
+    """A document as it is now, what its next version is to be made of, and the generation that this goes into."""
+
+    document: DocumentRow
+    version: _Version
+    live: GenerationRow
+
+    def made(self, outcome: Ingested[_Work]) -> Version:
+        return Version(document=self.document, made=outcome, generation=self.live, sha256=self.version.sha256)
 
 
 _Outcome: TypeAlias = Outcome[_Work]
@@ -137,15 +149,12 @@ class IngestTask:
             self._settle(drawn, vector_bytes, report)
 
     def _works(self, jobs: Sequence[Job], report: Report) -> Iterable[_Work]:
-        works = []
         with self._database.read() as session:
-            for job in jobs:
-                found = _current(session, job)
-                works.append(None if found is None else _Work(job=job, version=found[1]))
-        gone = [job for job, work in zip(jobs, works, strict=True) if work is None]
+            found = _current(session, jobs)
+        gone = [job for job in jobs if job.seq not in found]
         if gone:
             self._drop(gone, report)
-        return [work for work in works if work is not None]
+        return [_Work(job=job, version=found[job.seq].version) for job in jobs if job.seq in found]
 
     def _source(self, work: _Work) -> Source[_Work]:
         read = partial(self._blobs.read, work.version.sha256)
@@ -158,40 +167,54 @@ class IngestTask:
     def _settle(self, done: Sequence[_Outcome], vector_bytes: int, report: Report) -> None:
         """Write what is finished, each document whole, and one commit for all."""
         with self._database.write() as session:
-            finished = [self._settle_one(session, outcome, vector_bytes) for outcome in done]
+            finished = self._settled(session, done, vector_bytes)
         for each in finished:
             report(each)
 
-    def _settle_one(self, session: Session, outcome: _Outcome, vector_bytes: int) -> Finished:
-        job = outcome.ref.job
+    def _settled(self, session: Session, done: Sequence[_Outcome], vector_bytes: int) -> list[Finished]:
+        """Write all at once; where that fails, one by one, so that a document that cannot be stored fails alone."""
         try:
             with session.begin_nested():
-                return self._put_away(session, outcome, vector_bytes)
-        except VectorsGone:
-            queue.release(session, job)
-            return Finished(job_id=job.id, state=JobState.QUEUED)
+                return self._put_away(session, done, vector_bytes)
         except DBAPIError:
-            raise  # Of the database, not of this document.
+            raise  # Of the database, not of a document.
         except Exception as exc:
+            if len(done) > 1:
+                return [each for one in done for each in self._settled(session, [one], vector_bytes)]
+            job = done[0].ref.job
             log.exception("document_not_stored job_id=%s", job.id)
-            return try_again_or_fail(session, self, job, f"It could not be stored ({type(exc).__name__}).")
+            return [try_again_or_fail(session, self, job, f"It could not be stored ({type(exc).__name__}).")]
 
-    def _put_away(self, session: Session, outcome: _Outcome, vector_bytes: int) -> Finished:
-        job = outcome.ref.job
-        if not queue.holds(session, job):
-            return Finished(job_id=job.id, state=JobState.CANCELLED)
-        found = _current(session, job, hold=True)
-        if found is None:
-            return end(session, job, JobState.CANCELLED)
-        document, version, live = found
-        if version != outcome.ref.version:
-            # Other bytes came in while these were read, or another generation went live: the last is to stay.
-            queue.release(session, job)
-            return Finished(job_id=job.id, state=JobState.QUEUED)
-        if isinstance(outcome, Rejected):
-            return self._reject(session, job, outcome.error)
-        store_version(session, document, outcome, live=live, sha256=version.sha256, vector_bytes=vector_bytes)
-        return end(session, job, JobState.SUCCEEDED, chunks=len(outcome.chunks))
+    def _put_away(self, session: Session, done: Sequence[_Outcome], vector_bytes: int) -> list[Finished]:
+        held = queue.held(session, [outcome.ref.job for outcome in done])
+        found = _current(session, held, hold=True)
+        finished, versions = [], {}
+        for outcome in done:
+            job, current = outcome.ref.job, found.get(outcome.ref.job.seq)
+            if job not in held:
+                finished.append(Finished(job_id=job.id, state=JobState.CANCELLED))
+            elif current is None:
+                finished.append(end(session, job, JobState.CANCELLED))
+            elif current.version != outcome.ref.version:
+                # Other bytes came in while these were read, or another generation went live: the last is to stay.
+                finished.append(_do_again(session, job))
+            elif isinstance(outcome, Rejected):
+                finished.append(self._reject(session, job, outcome.error))
+            else:
+                versions[job] = current.made(outcome)
+        return finished + self._stored(session, versions, vector_bytes)
+
+    def _stored(self, session: Session, versions: Mapping[Job, Version], vector_bytes: int) -> list[Finished]:
+        stored = store_versions(session, list(versions.values()), vector_bytes=vector_bytes)
+        ended = [job for job, version in versions.items() if version in stored]
+        if ended:
+            queue.finish(session, ended, JobState.SUCCEEDED)
+        return [
+            Finished(job_id=job.id, state=JobState.SUCCEEDED, chunks=len(version.made.chunks))
+            if job in ended
+            else _do_again(session, job)
+            for job, version in versions.items()
+        ]
 
     def _reject(self, session: Session, job: Job, error: RagError) -> Finished:
         if error.retryable:
@@ -232,21 +255,30 @@ def fail(session: Session, task: Task, job: Job, error: str, *, code: str = RagE
 
 def end(session: Session, job: Job, state: JobState, *, chunks: int = 0, error: str | None = None) -> Finished:
     """End a job; without effect if the claim does not stand."""
-    queue.finish(session, job, state, error)
+    queue.finish(session, [job], state, error)
     return Finished(job_id=job.id, state=state, chunks=chunks, error=error)
 
 
-def _current(session: Session, job: Job, *, hold: bool = False) -> tuple[DocumentRow, _Version, GenerationRow] | None:
-    """Give a job's document with what its next version is to be made of, and the generation that this goes into."""
-    row = session.execute(
+def _do_again(session: Session, job: Job) -> Finished:
+    queue.release(session, job)
+    return Finished(job_id=job.id, state=JobState.QUEUED)
+
+
+def _current(session: Session, jobs: Sequence[Job], *, hold: bool = False) -> dict[int, _Current]:
+    """Give, by the `seq` of the job, the documents that there are."""
+    rows = session.execute(
         select(DocumentRow, FileRow.sha256)
         .join(FileRow, FileRow.id == DocumentRow.file_id)
-        .where(DocumentRow.seq == int(job.subject))
-    ).one_or_none()
-    if row is None:
-        return None
-    document, sha256 = row
-    live = live_generation(session, document.store_id, hold=hold)
+        .where(DocumentRow.seq.in_([int(job.subject) for job in jobs]))
+    )
+    documents = {document.seq: (document, sha256) for document, sha256 in rows}
+    stores = sorted({document.store_id for document, _ in documents.values()})
+    live = {store_id: live_generation(session, store_id, hold=hold) for store_id in stores}
+    found = ((job, documents.get(int(job.subject))) for job in jobs)
+    return {job.seq: _now(*row, live[row[0].store_id]) for job, row in found if row is not None}
+
+
+def _now(document: DocumentRow, sha256: str, live: GenerationRow) -> _Current:
     version = _Version(
         filename=document.filename,
         sha256=sha256,
@@ -255,4 +287,4 @@ def _current(session: Session, job: Job, *, hold: bool = False) -> tuple[Documen
         generation_id=live.id,
         graph=live.graph,
     )
-    return document, version, live
+    return _Current(document=document, version=version, live=live)

@@ -4,7 +4,9 @@ A new version goes into the live generation and takes the document out of all ot
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import compress
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, insert, select, update
@@ -12,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from rag.ingest import Ingested
 from rag.ports import VectorKey
-from rag.types import Chunk, Document, Heading, Page
+from rag.types import Document, Heading, Page
 from services.storage.generations import raise_revision, raise_revisions
 from services.storage.graphs import insert_graph
 from services.storage.tables import (
@@ -30,13 +32,24 @@ from services.storage.tables import (
 from services.storage.vectors import add_vectors, remove_unused_vectors
 
 
-class VectorsGone(Exception):
-    """A vector that was known when the text was cut has been removed since; do it again."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Version:
+    """What a document is to have in a generation, made of its text: that of the bytes of this hash."""
+
+    document: DocumentRow
+    made: Ingested[Any]
+    generation: GenerationRow
+    sha256: str | None
+
+    @property
+    def keys(self) -> set[VectorKey]:
+        return {key for chunk_keys in self.made.keys for key in chunk_keys}
 
 
-def find_document(session: Session, store_id: str, source: str) -> DocumentRow | None:
-    """Give the document of that identity: a file id over HTTP, an absolute path by CLI."""
-    return session.scalar(select(DocumentRow).where(DocumentRow.store_id == store_id, DocumentRow.source == source))
+def find_documents(session: Session, store_id: str, sources: Collection[str]) -> dict[str, DocumentRow]:
+    """Give those of the documents that there are, by their identity: a file id over HTTP, an absolute path by CLI."""
+    mine = select(DocumentRow).where(DocumentRow.store_id == store_id, DocumentRow.source.in_(sources))
+    return {row.source: row for row in session.scalars(mine)}
 
 
 def add_documents(session: Session, store_id: str, files: Mapping[str, FileRow]) -> list[DocumentRow]:
@@ -58,43 +71,48 @@ def add_documents(session: Session, store_id: str, files: Mapping[str, FileRow])
     return rows
 
 
-def store_version(
-    session: Session,
-    document: DocumentRow,
-    version: Ingested[Any],
-    *,
-    live: GenerationRow,
-    sha256: str,
-    vector_bytes: int,
-) -> None:
-    """Make a version the document's only one, completed and searchable. Raises VectorsGone."""
-    keys = _add_vectors(session, document, version)
-    old_keys = set() if document.chunked_sha256 is None else _remove_version(session, document)
-    document.usage_bytes = _insert_indexed(session, live, document, version, vector_bytes)
-    _insert_text(session, document, version)
-    remove_unused_vectors(session, document.project_id, old_keys - keys)
-    document.status = FileStatus.COMPLETED
-    document.error_code = document.error_message = None
-    document.chunked_sha256 = sha256
-    raise_revisions(session, document.store_id)
+def store_versions(session: Session, versions: Sequence[Version], *, vector_bytes: int) -> list[Version]:
+    """Make each of one project's versions its document's only one, completed and searchable; give those stored.
+
+    One that lacks a vector, known when its text was cut and removed since, is left out: it is to be made again.
+    """
+    whole = _with_vectors(session, versions)
+    old_keys: set[VectorKey] = set()
+    for version in whole:
+        document = version.document
+        if document.chunked_sha256 is not None:
+            old_keys |= _remove_version(session, document)
+        document.usage_bytes = _usage_bytes(version.made, vector_bytes)
+        document.status = FileStatus.COMPLETED
+        document.error_code = document.error_message = None
+        document.chunked_sha256 = version.sha256
+    _insert_indexed(session, whole, vector_bytes)
+    _insert_texts(session, whole)
+    _remove_unused(session, whole, old_keys)
+    for store_id in sorted({version.document.store_id for version in whole}):
+        raise_revisions(session, store_id)
+    return whole
 
 
 def index_document(
-    session: Session, generation: GenerationRow, seq: int, version: Ingested[Any], *, vector_bytes: int
+    session: Session, generation: GenerationRow, seq: int, made: Ingested[Any], *, vector_bytes: int
 ) -> bool:
-    """Put the text that a document has into a generation, in place of what it had there. Raises VectorsGone.
+    """Put the text that a document has into a generation, in place of what it had there.
 
-    False, with nothing changed, where the document has gone or has another text by now.
+    False, with nothing changed, where the document has gone or has another text by now, or a vector has been removed
+    that was known when the text was cut.
     """
     document = session.get(DocumentRow, seq)
-    if document is None or not _has_text(session, seq, version.document):
+    if document is None or not _has_text(session, seq, made.document):
         return False
-    keys = _add_vectors(session, document, version)
+    version = Version(document=document, made=made, generation=generation, sha256=document.chunked_sha256)
+    if not _with_vectors(session, [version]):
+        return False
     old_keys = take_out(session, generation.id, seq)
-    used = _insert_indexed(session, generation, document, version, vector_bytes)
+    _insert_indexed(session, [version], vector_bytes)
     if generation.state == GenerationState.LIVE:
-        document.usage_bytes = used
-    remove_unused_vectors(session, document.project_id, old_keys - keys)
+        document.usage_bytes = _usage_bytes(made, vector_bytes)
+    _remove_unused(session, [version], old_keys)
     raise_revision(session, generation.id)
     return True
 
@@ -150,11 +168,19 @@ def delete_store(session: Session, store: VectorStoreRow) -> None:
     remove_unused_vectors(session, store.project_id, keys)
 
 
-def _add_vectors(session: Session, document: DocumentRow, version: Ingested[Any]) -> set[VectorKey]:
-    keys = {key for chunk_keys in version.keys for key in chunk_keys}
-    if not add_vectors(session, document.project_id, keys, version.vectors):
-        raise VectorsGone
-    return keys
+def _with_vectors(session: Session, versions: Sequence[Version]) -> list[Version]:
+    """Give those of one project's versions whose vectors are all there, by now."""
+    if not versions:
+        return []
+    made = {key: vectors for version in versions for key, vectors in version.made.vectors.items()}
+    whole = add_vectors(session, versions[0].document.project_id, [version.keys for version in versions], made)
+    return list(compress(versions, whole))
+
+
+def _remove_unused(session: Session, versions: Sequence[Version], old_keys: set[VectorKey]) -> None:
+    """Remove those of the vectors that were used before and that neither these versions nor others use."""
+    if unused := old_keys.difference(*(version.keys for version in versions)):
+        remove_unused_vectors(session, versions[0].document.project_id, unused)
 
 
 def _remove_version(session: Session, document: DocumentRow) -> set[VectorKey]:
@@ -170,67 +196,77 @@ def _has_text(session: Session, seq: int, document: Document) -> bool:
     return session.execute(mine).one_or_none() == (document.text, document.media_type)
 
 
-def _insert_indexed(
-    session: Session, generation: GenerationRow, document: DocumentRow, version: Ingested[Any], vector_bytes: int
-) -> int:
-    """Put a version into a generation; give the bytes that it takes up."""
-    used = _usage_bytes(version, vector_bytes)
-    values = {"document_seq": document.seq, "generation_id": generation.id, "usage_bytes": used}
-    session.execute(insert(IndexedDocumentRow), [values | {"project_id": document.project_id}])
-    if version.chunks:
-        _insert_chunks(session, generation, document, version)
-    return used
+def _insert_indexed(session: Session, versions: Sequence[Version], vector_bytes: int) -> None:
+    """Put versions into their generations: documents, chunks, windows and graphs."""
+    if versions:
+        session.execute(insert(IndexedDocumentRow), [_indexed_values(version, vector_bytes) for version in versions])
+    chunks = [values for version in versions for values in _chunk_values(version)]
+    if chunks:
+        inserting = insert(ChunkRow).returning(ChunkRow.document_seq, ChunkRow.ordinal, ChunkRow.id)
+        added = session.execute(inserting, chunks)
+        ids = {(row.document_seq, row.ordinal): row.id for row in added}
+        windows = [values for version in versions for values in _window_values(version, ids)]
+        session.execute(insert(WindowRow), windows)
+        for version in versions:
+            if version.made.graphs:
+                mine = {chunk.ordinal: ids[version.document.seq, chunk.ordinal] for chunk in version.made.chunks}
+                insert_graph(session, version.generation, mine, version.made.graphs)
 
 
-def _insert_chunks(session: Session, generation: GenerationRow, document: DocumentRow, version: Ingested[Any]) -> None:
-    added = session.execute(
-        insert(ChunkRow).returning(ChunkRow.ordinal, ChunkRow.id),
-        [_chunk_values(generation, document, chunk) for chunk in version.chunks],
-    )
-    ids = {row.ordinal: row.id for row in added}
-    windows = [
-        {
-            "chunk_id": ids[chunk.ordinal],
-            "ordinal": ordinal,
-            "project_id": document.project_id,
-            "start": window.start,
-            "end": window.end,
-            "vector_key": key,
-        }
-        for chunk, keys in zip(version.chunks, version.keys, strict=True)
-        for ordinal, (window, key) in enumerate(zip(chunk.windows, keys, strict=True))
-    ]
-    session.execute(insert(WindowRow), windows)
-    if version.graphs:
-        insert_graph(session, generation, ids, version.graphs)
-
-
-def _chunk_values(generation: GenerationRow, document: DocumentRow, chunk: Chunk) -> dict[str, Any]:
+def _indexed_values(version: Version, vector_bytes: int) -> dict[str, Any]:
     return {
-        "project_id": document.project_id,
-        "generation_id": generation.id,
-        "document_seq": document.seq,
-        "ordinal": chunk.ordinal,
-        "text": chunk.text,
-        "start": chunk.start,
-        "end": chunk.end,
-        "tokens": chunk.tokens,
-        "page": chunk.page,
-        "heading_path": list(chunk.heading_path),
+        "document_seq": version.document.seq,
+        "generation_id": version.generation.id,
+        "project_id": version.document.project_id,
+        "usage_bytes": _usage_bytes(version.made, vector_bytes),
     }
 
 
-def _insert_text(session: Session, document: DocumentRow, version: Ingested[Any]) -> None:
-    text = {
-        "document_seq": document.seq,
-        "project_id": document.project_id,
-        "media_type": version.document.media_type,
-        "title": version.document.title,
-        "text": version.document.text,
-        "pages": [[page.number, page.start, page.end] for page in version.document.pages],
-        "headings": [[heading.level, heading.title, heading.start] for heading in version.document.headings],
-    }
-    session.execute(insert(DocumentTextRow), [text])
+def _chunk_values(version: Version) -> Iterator[dict[str, Any]]:
+    for chunk in version.made.chunks:
+        yield {
+            "project_id": version.document.project_id,
+            "generation_id": version.generation.id,
+            "document_seq": version.document.seq,
+            "ordinal": chunk.ordinal,
+            "text": chunk.text,
+            "start": chunk.start,
+            "end": chunk.end,
+            "tokens": chunk.tokens,
+            "page": chunk.page,
+            "heading_path": list(chunk.heading_path),
+        }
+
+
+def _window_values(version: Version, ids: Mapping[tuple[int, int], int]) -> Iterator[dict[str, Any]]:
+    for chunk, keys in zip(version.made.chunks, version.made.keys, strict=True):
+        for ordinal, (window, key) in enumerate(zip(chunk.windows, keys, strict=True)):
+            yield {
+                "chunk_id": ids[version.document.seq, chunk.ordinal],
+                "ordinal": ordinal,
+                "project_id": version.document.project_id,
+                "start": window.start,
+                "end": window.end,
+                "vector_key": key,
+            }
+
+
+def _insert_texts(session: Session, versions: Sequence[Version]) -> None:
+    texts = [
+        {
+            "document_seq": version.document.seq,
+            "project_id": version.document.project_id,
+            "media_type": read.media_type,
+            "title": read.title,
+            "text": read.text,
+            "pages": [[page.number, page.start, page.end] for page in read.pages],
+            "headings": [[heading.level, heading.title, heading.start] for heading in read.headings],
+        }
+        for version in versions
+        for read in [version.made.document]
+    ]
+    if texts:
+        session.execute(insert(DocumentTextRow), texts)
 
 
 def _headings(session: Session, row: DocumentTextRow, pages: tuple[Page, ...]) -> tuple[Heading, ...]:
@@ -246,6 +282,6 @@ def _vector_keys(session: Session, *chunks: ColumnElement[bool]) -> set[VectorKe
     return set(session.scalars(select(WindowRow.vector_key).join(ChunkRow).where(*chunks)))
 
 
-def _usage_bytes(version: Ingested[Any], vector_bytes: int) -> int:
+def _usage_bytes(made: Ingested[Any], vector_bytes: int) -> int:
     """The bytes of the text and of its vectors, those that were at hand before included."""
-    return len(version.document.text.encode()) + vector_bytes * sum(len(keys) for keys in version.keys)
+    return len(made.document.text.encode()) + vector_bytes * sum(len(keys) for keys in made.keys)

@@ -50,20 +50,36 @@ def add_file(
     expires_after_s: int | None = None,
 ) -> FileRow:
     """Make the file of a blob."""
-    now = int(time.time())
-    row = FileRow(
-        id=new_id(FILE),
-        project_id=project_id,
-        filename=filename,
-        purpose=purpose,
-        size_bytes=blob.size_bytes,
-        sha256=blob.sha256,
-        created_at=now,
-        expires_at=None if expires_after_s is None else now + expires_after_s,
-    )
-    session.add(row)
-    session.flush()
+    (row,) = add_files(session, project_id, [(filename, blob)], purpose=purpose, expires_after_s=expires_after_s)
     return row
+
+
+def add_files(
+    session: Session,
+    project_id: str,
+    named: Iterable[tuple[str, Blob]],
+    *,
+    purpose: str,
+    expires_after_s: int | None = None,
+) -> list[FileRow]:
+    """Make files of blobs by their names."""
+    now = int(time.time())
+    rows = [
+        FileRow(
+            id=new_id(FILE),
+            project_id=project_id,
+            filename=filename,
+            purpose=purpose,
+            size_bytes=blob.size_bytes,
+            sha256=blob.sha256,
+            created_at=now,
+            expires_at=None if expires_after_s is None else now + expires_after_s,
+        )
+        for filename, blob in named
+    ]
+    session.add_all(rows)
+    session.flush()
+    return rows
 
 
 def find_file(session: Session, project_id: str, file_id: str) -> FileRow | None:

@@ -1,7 +1,7 @@
 """Vectors under the hash of their text, one for every window that has that text: none is computed twice."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from itertools import islice
+from itertools import compress, islice
 
 from sqlalchemy import delete, exists, insert, select
 from sqlalchemy.orm import Session
@@ -32,20 +32,23 @@ def known_keys(session: Session, project_id: str, keys: Iterable[VectorKey]) -> 
     return {key for key, whole in _present(session, project_id, keys).items() if whole}
 
 
-def add_vectors(session: Session, project_id: str, keys: Set[VectorKey], vectors: Mapping[VectorKey, Vectors]) -> bool:
-    """See that all the keys have a vector, adding those that are given; False when one is missing.
+def add_vectors(
+    session: Session, project_id: str, wanted: Sequence[Set[VectorKey]], vectors: Mapping[VectorKey, Vectors]
+) -> list[bool]:
+    """See that the keys have a vector, adding those that are given; a set that lacks one gets none, and False.
 
     Each is given as `float32 [1 + s, dimensions]`: its own, then those of its sentences.
     """
-    present = _present(session, project_id, keys)
-    if not keys - present.keys() <= vectors.keys():
-        return False
-    old = [key for key, whole in present.items() if not whole and key in vectors]
+    present = _present(session, project_id, set().union(*wanted))
+    there = present.keys() | vectors.keys()
+    whole = [keys <= there for keys in wanted]
+    needed: set[VectorKey] = set().union(*compress(wanted, whole))
+    old = [key for key in needed & vectors.keys() if not present.get(key, True)]
     remove_vectors(session, project_id, old)
-    rows = [_vector_values(project_id, key, vectors[key]) for key in {*keys - present.keys(), *old}]
+    rows = [_vector_values(project_id, key, vectors[key]) for key in {*needed - present.keys(), *old}]
     if rows:
         session.execute(insert(VectorRow), rows)
-    return True
+    return whole
 
 
 def remove_vectors(session: Session, project_id: str, keys: Iterable[VectorKey]) -> None:

@@ -11,7 +11,7 @@ from rag.knowledge.rules import by_rules
 from rag.knowledge.walk import EntityGraph
 from rag.types import ChunkId
 from services.storage.database import Database
-from services.storage.documents import add_documents, store_version
+from services.storage.documents import Version, add_documents, store_versions
 from services.storage.generations import live_generation
 from services.storage.graphs import SqlEntityGraph
 from services.storage.tables import ChunkRow
@@ -46,9 +46,10 @@ class _Sql:
         with self._database.write() as session:
             file = put_file(session, "a.txt")
             (document,) = add_documents(session, store, {file.id: file})
-            version = replace(one_chunk(text, np.ones((1, 2))), graphs=(by_rules(text, headings),))
+            made = replace(one_chunk(text, np.ones((1, 2))), graphs=(by_rules(text, headings),))
             live = live_generation(session, store)
-            store_version(session, document, version, live=live, sha256="0" * 64, vector_bytes=8)
+            version = Version(document=document, made=made, generation=live, sha256="0" * 64)
+            store_versions(session, [version], vector_bytes=8)
             return ChunkId(session.scalars(select(ChunkRow.id).where(ChunkRow.document_seq == document.seq)).one())
 
 

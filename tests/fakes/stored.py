@@ -13,7 +13,7 @@ from rag.types import AttributeValue, Chunk, ChunkId, Document, Window
 from services.storage.attributes import write_attributes
 from services.storage.blobs import Blob
 from services.storage.database import Database
-from services.storage.documents import add_documents, delete_document, store_version
+from services.storage.documents import Version, add_documents, delete_document, store_versions
 from services.storage.files import add_file
 from services.storage.generations import add_generation, live_generation
 from services.storage.tables import (
@@ -73,9 +73,10 @@ def add_document(
         file = put_file(session, f"{text}.txt")
         (document,) = add_documents(session, store_id, {file.id: file})
         write_attributes(session, [(document, attributes or {})])
-        version = one_chunk(text, vectors, title=title, sentences=sentences)
+        made = one_chunk(text, vectors, title=title, sentences=sentences)
         live = live_generation(session, store_id)
-        store_version(session, document, version, live=live, sha256="0" * 64, vector_bytes=8)
+        version = Version(document=document, made=made, generation=live, sha256="0" * 64)
+        store_versions(session, [version], vector_bytes=8)
         return ChunkId(session.scalars(select(ChunkRow.id).where(ChunkRow.document_seq == document.seq)).one())
 
 

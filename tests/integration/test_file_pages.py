@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from rag.types import Page
 from services.api.app import create_app
 from services.settings import Settings
-from services.storage.documents import add_documents, store_version
+from services.storage.documents import Version, add_documents, store_versions
 from services.storage.generations import live_generation
 from services.storage.tables import ChunkRow
 from services.wiring import Services, open_services
@@ -54,13 +54,14 @@ def settings(home: Path) -> Settings:
 
 
 def put(services: Services, name: str, text: str, pages: tuple[Page, ...]) -> tuple[str, str]:
-    version = one_chunk(text, [[1.0, 0.0]])
+    read = one_chunk(text, [[1.0, 0.0]])
     with services.database.write() as session:
         file = put_file(session, name)
         (document,) = add_documents(session, "vs_soil", {file.id: file})
-        version = replace(version, document=replace(version.document, pages=pages))
+        made = replace(read, document=replace(read.document, pages=pages))
         live = live_generation(session, "vs_soil")
-        store_version(session, document, version, live=live, sha256=file.sha256, vector_bytes=8)
+        version = Version(document=document, made=made, generation=live, sha256=file.sha256)
+        store_versions(session, [version], vector_bytes=8)
         chunk = session.query(ChunkRow).filter_by(document_seq=document.seq).one()
         return file.id, f"chunk_{chunk.id}"
 

@@ -10,7 +10,7 @@ from rag.retrieve import SearchOptions
 from services.errors import BadRequest, NotFound
 from services.folders import walk
 from services.ingestion import Added, Outcome, WantedFile
-from services.storage.documents import delete_document, delete_store, find_document
+from services.storage.documents import delete_document, delete_store, find_documents
 from services.storage.tables import (
     DEFAULT_PROJECT,
     Base,
@@ -305,9 +305,7 @@ def test_stores_are_merged_by_score(services: Services, store: str) -> None:
 
 
 def _document(session: object, store: str, file_id: str) -> DocumentRow:
-    document = find_document(session, store, file_id)  # type: ignore[arg-type]
-    assert document is not None
-    return document
+    return find_documents(session, store, [file_id])[file_id]  # type: ignore[arg-type]
 
 
 def test_every_bad_file_fails_with_a_reason_or_is_read_whole(services: Services, store: str, shared_data: Path) -> None:

@@ -3,6 +3,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from rag.errors import EmbedderUnavailable, GeneratorFailed
 from rag.parse import parse
@@ -12,7 +13,7 @@ from services.ingestion import WantedFile
 from services.jobs import queue, tasks
 from services.jobs.job import Finished
 from services.jobs.worker import Worker
-from services.storage.documents import delete_document
+from services.storage.documents import Version, delete_document, store_versions
 from services.storage.tables import DEFAULT_PROJECT, ChunkRow, DocumentRow, FileRow, FileStatus, JobRow, JobState
 from services.storage.vector_stores import create_store
 from services.storage.vectors import SqlVectorCache
@@ -114,6 +115,21 @@ def test_unexpected_error_fails_one_document_and_no_other(
     with services.database.read() as session:
         (message,) = session.scalars(select(DocumentRow.error_message).where(DocumentRow.status == "failed"))
     assert "unexpected error (ZeroDivisionError)" in str(message)
+
+
+def test_what_cannot_be_stored_fails_alone(services: Services, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _store(session: Session, versions: Sequence[Version], *, vector_bytes: int) -> list[Version]:
+        stored = store_versions(session, versions, vector_bytes=vector_bytes)
+        if any(version.document.filename == "bad.txt" for version in versions):
+            raise ZeroDivisionError
+        return stored
+
+    monkeypatch.setattr(tasks, "store_versions", _store)
+    for name in ("a.txt", "bad.txt", "c.txt"):
+        add(services, store, name.encode(), name)
+    run(services)
+    assert statuses(services) == ["completed", "failed", "completed"]
+    assert chunk_texts(services) == ["a.txt", "c.txt"]
 
 
 def test_missing_embedder_fails_the_documents_with_the_reason(services: Services, store: str) -> None:

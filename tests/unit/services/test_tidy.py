@@ -69,7 +69,7 @@ def test_index_goes_with_its_generation(database: Database, blobs: Blobs, tmp_pa
 def test_records_of_old_jobs_go_and_live_ones_stay(database: Database, blobs: Blobs, tmp_path: Path) -> None:
     with database.write() as session:
         queue.enqueue(session, DEFAULT_PROJECT, "ingest", ["ended"])
-        queue.finish(session, queue.claim(session, "ingest", "me", 1)[0], JobState.SUCCEEDED)
+        queue.finish(session, queue.claim(session, "ingest", "me", 1), JobState.SUCCEEDED)
         session.scalars(select(JobRow)).one().finished_at = 1
         queue.enqueue(session, DEFAULT_PROJECT, "ingest", ["live"])
     tidy(database, blobs, FileIndexes(tmp_path / "indexes"))

@@ -51,7 +51,7 @@ def test_subject_has_one_live_job(session: Session) -> None:
     assert put(session, "1") == put(session, "1")
     job = claim_one(session)
     assert put(session, "1") == [job.id]
-    queue.finish(session, job, JobState.SUCCEEDED)
+    queue.finish(session, [job], JobState.SUCCEEDED)
     assert put(session, "1") != [job.id]
 
 
@@ -71,7 +71,7 @@ def test_what_was_kept_for_a_lost_owner_is_for_all(session: Session) -> None:
 def test_finished_job_holds_no_more(session: Session) -> None:
     (job_id,) = put(session, "1")
     job = claim_one(session)
-    queue.finish(session, job, JobState.FAILED, "broken")
+    queue.finish(session, [job], JobState.FAILED, "broken")
     assert not queue.holds(session, job)
     assert state(session, job_id) == "failed"
 
@@ -81,7 +81,7 @@ def test_late_worker_cannot_finish_what_another_took_over(session: Session) -> N
     late = claim_one(session, "late")
     queue.try_again(session, late, "lease lapsed")
     second = claim_one(session, "second")
-    queue.finish(session, late, JobState.SUCCEEDED)
+    queue.finish(session, [late], JobState.SUCCEEDED)
     assert (queue.holds(session, late), queue.holds(session, second)) == (False, True)
     assert state(session, job_id) == "running"
 
@@ -90,7 +90,7 @@ def test_cancelled_job_holds_no_more_and_stays_cancelled(session: Session) -> No
     (job_id,) = put(session, "1")
     job = claim_one(session)
     queue.cancel(session, "ingest", ["1"])
-    queue.finish(session, job, JobState.SUCCEEDED)
+    queue.finish(session, [job], JobState.SUCCEEDED)
     queue.release(session, job)
     assert not queue.holds(session, job)
     assert state(session, job_id) == "cancelled"
