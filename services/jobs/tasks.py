@@ -28,6 +28,8 @@ from services.storage.tables import DocumentRow, FileRow, GenerationRow, JobStat
 from services.storage.vectors import SqlVectorCache
 
 BATCH_FILES = 64
+# So many are looked at together, whether they have been cancelled: what is read in vain then is not stored.
+LOOKED_AT_ONCE = 8
 BACKOFF_S = 1.0
 BACKOFF_FACTOR = 4
 FLOAT_BYTES = 4
@@ -137,9 +139,9 @@ class IngestTask:
                 raise Stopped
 
         def sources() -> Iterator[Source[_Work]]:
-            for work in works:
-                checkpoint()
-                if self._is_held(work.job):
+            for start in range(0, len(works), LOOKED_AT_ONCE):
+                for work in self._held(works[start : start + LOOKED_AT_ONCE]):
+                    checkpoint()
                     yield self._source(work)
 
         cache = SqlVectorCache(self._database, project_id)
@@ -160,9 +162,10 @@ class IngestTask:
         read = partial(self._blobs.read, work.version.sha256)
         return Source(ref=work, filename=work.version.filename, read=read, strategy=work.version.strategy)
 
-    def _is_held(self, job: Job) -> bool:
+    def _held(self, works: Sequence[_Work]) -> list[_Work]:
         with self._database.read() as session:
-            return queue.holds(session, job)
+            held = queue.held(session, [work.job for work in works])
+        return [work for work in works if work.job in held]
 
     def _settle(self, done: Sequence[_Outcome], vector_bytes: int, report: Report) -> None:
         """Write what is finished, each document whole, and one commit for all."""
