@@ -10,6 +10,7 @@ field model for term dependencies"); what that gains here is in rag/README.md, F
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import islice, pairwise, takewhile
 
 from rag.lexical import rarity, terms_of
@@ -17,6 +18,8 @@ from rag.types import ChunkId
 
 PHRASE_WEIGHT = 0.3
 MOST_PAIRS = 64
+# A question's best passages are often another's.
+KEPT_TEXTS = 2_048
 # A word is looked for up to its stem, if that is as long as this.
 SHORTEST_STEM = 3
 
@@ -59,5 +62,6 @@ def _stem_length(word: str, stem: str) -> int:
     return length if length >= SHORTEST_STEM else len(word)
 
 
+@lru_cache(KEPT_TEXTS)
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())

@@ -15,6 +15,7 @@ from services.indexes import Indexes
 from services.storage.chunks import GenerationGone, SqlChunkSource
 from services.storage.database import Database
 from services.storage.graphs import SqlEntityGraph
+from services.storage.kept_chunks import KeptChunks
 from services.storage.tables import GenerationRow
 from services.storage.vector_stores import Searched, find_searched, is_expired, note_activity
 
@@ -41,6 +42,7 @@ class Searching:
         self._turn: Turn = NO_TURN if database.is_postgres else BoundedSemaphore(AT_ONCE)
         self._open: dict[tuple[str, int, str], SearchIndex] = {}
         self._live: dict[str, GenerationRow] = {}
+        self._kept = KeptChunks()
 
     def search(
         self,
@@ -71,7 +73,8 @@ class Searching:
             try:
                 generation = self._generation(store_id, searched.generation_id)
                 embedder = self._embedders.named(project_id, generation.embedder)
-                source = SqlChunkSource(self._database, generation, just_read=searched.revision)
+                kept = self._kept.of(generation.id, searched.revision)
+                source = SqlChunkSource(self._database, generation, just_read=searched.revision, kept=kept)
                 index = self._index(generation, embedder)
                 graph = SqlEntityGraph(self._database, generation) if generation.graph else None
                 hits = retrieve(

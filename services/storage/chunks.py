@@ -1,6 +1,7 @@
 """A generation's chunks as its indexes read them. Plain SQL: a start reads every chunk that is new."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, groupby, pairwise
 from typing import Any
 
@@ -9,10 +10,11 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Row, Select, bindparam, select
 
 from rag.ports import ChunkVectors, Filter, IndexRow
-from rag.types import AttributeValue, ChunkId, Passage
+from rag.types import ChunkId, Passage
 from services.storage.attributes import matching_documents, read_attributes
 from services.storage.database import Database
 from services.storage.encoding import decode_sentences, decode_vector
+from services.storage.kept_chunks import KeptOfRevision, KeptPassage
 from services.storage.tables import (
     ChunkRow,
     DocumentRow,
@@ -64,9 +66,20 @@ class SqlChunkSource:
     given half of one.
     """
 
-    def __init__(self, database: Database, generation: GenerationRow, *, just_read: int | None = None) -> None:
-        """`just_read` is the generation's revision where it has been read a moment ago: who asks first is given it."""
+    def __init__(
+        self,
+        database: Database,
+        generation: GenerationRow,
+        *,
+        just_read: int | None = None,
+        kept: KeptOfRevision | None = None,
+    ) -> None:
+        """`just_read` is the generation's revision where it has been read a moment ago: who asks first is given it.
+
+        What is in `kept` is given as it was then, and what is read is added to it.
+        """
         self._database = database
+        self._kept = kept
         self._generation_id, self._store_id = generation.id, generation.store_id
         self._sentences = generation.sentences
         self._just_read = just_read
@@ -92,12 +105,31 @@ class SqlChunkSource:
             yield from page
 
     def passages(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, Passage]:
+        found = self._kept.passages(chunk_ids) if self._kept else {}
+        unread = [one for one in chunk_ids if one not in found]
         with self._database.connect() as connection:
-            rows = self._unless_gone(connection, _PASSAGES, chunk_ids)
-            attributes = read_attributes(connection, {row.document_seq for row in rows})
-        return {ChunkId(row.id): _passage(row, attributes.get(row.document_seq, {})) for row in rows}
+            rows = self._unless_gone(connection, _PASSAGES, unread) if unread else []
+            read = {ChunkId(row.id): KeptPassage(passage=_passage(row), document_seq=row.document_seq) for row in rows}
+            found |= read
+            attributes = read_attributes(connection, {one.document_seq for one in found.values()})
+        if self._kept:
+            self._kept.add_passages(read)
+        return {
+            one: replace(kept.passage, attributes=attributes[kept.document_seq])
+            if kept.document_seq in attributes
+            else kept.passage
+            for one, kept in sorted(found.items())
+        }
 
     def vectors(self, chunk_ids: Sequence[ChunkId]) -> Mapping[ChunkId, ChunkVectors]:
+        found = self._kept.vectors(chunk_ids) if self._kept else {}
+        unread = [one for one in chunk_ids if one not in found]
+        read = self._read_vectors(unread) if unread else {}
+        if self._kept:
+            self._kept.add_vectors(read)
+        return dict(sorted((found | read).items()))
+
+    def _read_vectors(self, chunk_ids: Sequence[ChunkId]) -> dict[ChunkId, ChunkVectors]:
         with self._database.connect() as connection:
             rows = self._unless_gone(connection, _CANDIDATES, chunk_ids)
         if not rows:
@@ -161,7 +193,7 @@ class SqlChunkSource:
         ]
 
 
-def _passage(row: Row[Any], attributes: Mapping[str, AttributeValue]) -> Passage:
+def _passage(row: Row[Any]) -> Passage:
     return Passage(
         chunk_id=ChunkId(row.id),
         file_id=row.file_id,
@@ -172,5 +204,4 @@ def _passage(row: Row[Any], attributes: Mapping[str, AttributeValue]) -> Passage
         page=row.page,
         heading_path=tuple(row.heading_path),
         title=row.title,
-        attributes=attributes,
     )

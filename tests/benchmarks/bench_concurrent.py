@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from rag.encoders.embed import open_embedder
+from rag.encoders.embed_shared import SharedEmbedder
 from rag.ports import Embedder
 from services.settings import Settings
 from services.storage.tables import DEFAULT_PROJECT
@@ -30,7 +31,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings(home=Path(folder) / "home")
         embedder = open_embedder(settings.embedder, cache_dir=settings.cache)
-        services = open_services(settings, lambda: embedder)
+        services = open_services(settings, lambda: SharedEmbedder(embedder))
         store_id = filled(services, Path(folder) / "texts")
         report = compared(services, store_id, embedder)
         services.close()

@@ -12,6 +12,7 @@ from rag.ports import ChunkSource, Comparison, Compound, Filter
 from rag.types import AttributeValue, ChunkId
 from services.storage.chunks import SqlChunkSource
 from services.storage.database import Database
+from services.storage.kept_chunks import KeptChunks
 from tests.fakes.chunk_source import MemorySource
 from tests.fakes.stored import add_document, add_store, live_of, remove_document
 
@@ -37,12 +38,18 @@ class _Memory:
 
 
 class _Sql:
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, kept: KeptChunks | None = None) -> None:
+        self._database, self._kept = database, kept
         add_store(database, "vs_1")
         add_store(database, "vs_other")
         add_document(database, "vs_other", "another store's", np.ones((1, 2)), title="T")
-        self.source: ChunkSource = SqlChunkSource(database, live_of(database, "vs_1"))
+
+    @property
+    def source(self) -> ChunkSource:
+        """As a search has it: with what others have read at this revision, where such is kept."""
+        generation = live_of(self._database, "vs_1")
+        kept = self._kept.of(generation.id, generation.revision) if self._kept else None
+        return SqlChunkSource(self._database, generation, kept=kept)
 
     def add(self, text: str, vectors: Any, attributes: Attributes = None, sentences: Any = ()) -> ChunkId:
         given = {"attributes": attributes or {}, "sentences": sentences}
@@ -57,9 +64,11 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     return str(request.getfixturevalue("postgres_url")) if "postgresql" in request.node.name else None
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, kept", "postgresql, kept"])
 def store(request: pytest.FixtureRequest) -> _Memory | _Sql:
-    return _Memory() if request.param == "memory" else _Sql(request.getfixturevalue("database"))
+    if request.param == "memory":
+        return _Memory()
+    return _Sql(request.getfixturevalue("database"), KeptChunks() if "kept" in request.param else None)
 
 
 ONE, TWO = np.array([[1.0, 0.0]], dtype=np.float32), np.array([[0.0, 1.0], [0.6, 0.8]], dtype=np.float32)

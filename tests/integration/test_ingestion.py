@@ -2,7 +2,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from rag.chunk import ChunkingStrategy
 from rag.ports import Comparison
@@ -302,6 +302,31 @@ def test_stores_are_merged_by_score(services: Services, store: str) -> None:
     assert {hit.passage.text for hit in hits} == {"otters swim in rivers", "otters"}
     assert [hit.rank for hit in hits] == [1, 2]
     assert hits[0].score >= hits[1].score
+
+
+def test_what_was_searched_once_is_read_no_more(services: Services, store: str) -> None:
+    upload(services, store, b"otters swim")
+    services.new_worker().run_until_idle()
+    asked: list[str] = []
+    event.listen(services.database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    for _ in range(2):
+        asked.clear()
+        assert found(services, store, "otters") == ["otters swim"]
+    assert not [statement for statement in asked if "FROM chunks" in statement or "FROM windows" in statement]
+
+
+def test_what_was_searched_once_is_given_as_it_is_now(services: Services, store: str) -> None:
+    file_id = upload(services, store, b"otters swim")
+    services.new_worker().run_until_idle()
+    found(services, store, "otters")
+    with services.database.write() as session:
+        wanted = WantedFile(file_id=file_id, attributes={"year": 2026})
+        services.ingestion.add_files(session, DEFAULT_PROJECT, store, [wanted])
+    (hit,) = services.searching.search(DEFAULT_PROJECT, [store], "otters")
+    assert hit.passage.attributes == {"year": 2026}
+    with services.database.write() as session:
+        delete_document(session, _document(session, store, file_id))
+    assert found(services, store, "otters") == []
 
 
 def _document(session: object, store: str, file_id: str) -> DocumentRow:
