@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
 
@@ -55,7 +56,9 @@ LOOPBACK_ORIGIN = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
 
 def create_app(services: Services) -> FastAPI:
     """Give the application over these services; it closes them when it shuts down."""
-    app = FastAPI(title="loam", version=VERSION, lifespan=_lifespan, redoc_url=None)
+    # What /docs is made of comes from here too: a machine without internet would show an empty page, and others would
+    # run a stranger's script beside an API that may ask for no key.
+    app = FastAPIOffline(title="loam", version=VERSION, lifespan=_lifespan, redoc_url=None)
     app.state.services = services
     install_error_handlers(app)
     for path, (kind, handler) in _HOT.items():

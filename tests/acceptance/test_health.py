@@ -1,7 +1,9 @@
 """What an operator asks a server."""
 
+import re
 import time
 from pathlib import Path
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -20,8 +22,18 @@ def test_the_service_says_how_it_is(server: Server) -> None:
     assert 'loam_requests_total{method="GET",path="/v1/files/{file_id}",status="404"}' in metrics
 
 
+def test_the_page_of_routes_needs_no_other_server(server: Server) -> None:
+    page = httpx.get(f"{server.url}/docs").text
+    parts = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+    assert any(part.endswith(".js") for part in parts)
+    assert not [part for part in parts if not urljoin(server.url, part).startswith(server.url)]
+    assert {part: httpx.get(urljoin(server.url, part)).status_code for part in parts} == dict.fromkeys(parts, 200)
+
+
 @pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz"])
 def test_a_probe_may_ask_for_the_head_alone(server: Server, path: str) -> None:
+    while "being loaded" in httpx.get(f"{server.url}/readyz").text:
+        time.sleep(0.2)
     response = httpx.head(server.url + path)
 
     assert (response.status_code, response.content) == (200, b"")

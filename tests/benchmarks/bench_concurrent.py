@@ -1,6 +1,8 @@
 """Searches one at a time and many at once, over the same store in the same process, with and without shared batches.
 
-SciFact's abstracts and questions, the whole way of a search: SQLite, both indexes, the embedder. Prints JSON.
+SciFact's abstracts and questions, the whole way of a search: SQLite, both indexes, the embedder. Beside them the
+embedder by itself, one question at a time and as many as are asked at once in one batch: no search can gain more than
+that where all cores embed. Prints JSON.
 """
 
 import json
@@ -67,10 +69,18 @@ def compared(services: Services, store_id: str, embedder: Embedder) -> dict[str,
         services.__dict__["embedder"] = embed_with
         return QUESTIONS / seconds(search, questions, at_once)
 
+    def embedded(size: int) -> float:
+        begun = time.perf_counter()
+        for start in range(0, QUESTIONS, size):
+            embedder.embed(questions[start : start + size])
+        return QUESTIONS / (time.perf_counter() - begun)
+
     ways: dict[str, Callable[[], float]] = {
         "one_at_a_time": lambda: throughput(shared, 1),
         "at_once": lambda: throughput(shared, AT_ONCE),
         "at_once_embedded_alone": lambda: throughput(embedder, AT_ONCE),
+        "embedding_one_at_a_time": lambda: embedded(1),
+        "embedding_at_once": lambda: embedded(AT_ONCE),
     }
     for way in ways.values():
         way()
@@ -81,10 +91,13 @@ def compared(services: Services, store_id: str, embedder: Embedder) -> dict[str,
     return {
         "at_once": AT_ONCE,
         "queries_a_second": {name: median(found) for name, found in runs.items()},
-        "ratio_to_one_at_a_time": median(
-            many / one for many, one in zip(runs["at_once"], runs["one_at_a_time"], strict=True)
-        ),
+        "ratio_to_one_at_a_time": _ratio(runs["at_once"], runs["one_at_a_time"]),
+        "ratio_of_embedding": _ratio(runs["embedding_at_once"], runs["embedding_one_at_a_time"]),
     }
+
+
+def _ratio(many: Sequence[float], one: Sequence[float]) -> float:
+    return median(each / alone for each, alone in zip(many, one, strict=True))
 
 
 def seconds(search: Callable[[str], object], questions: Sequence[str], at_once: int) -> float:
