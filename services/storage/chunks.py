@@ -62,8 +62,8 @@ class GenerationGone(Exception):
 class SqlChunkSource:
     """The chunks of one generation (`rag.ports.ChunkSource`); each call sees what is committed then.
 
-    Every method but `chunk_ids` and `matching` raises GenerationGone once the generation is being removed: nobody is
-    given half of one.
+    Every method but `chunk_ids` and `matching` raises GenerationGone once the generation is being removed, unless all
+    that is asked for is kept: nobody is given half of one.
     """
 
     def __init__(
