@@ -89,9 +89,10 @@ def finish(
     refusal: str,
     check: Check | None = None,
     confidence: Confidence | None = None,
+    is_json: bool = False,
 ) -> Answer:
     """Check every mark of the text against its source and say whether the documents answered."""
-    filter_ = CitationFilter(grounding.sources)
+    filter_ = CitationFilter(grounding.sources, is_json=is_json)
     checked = filter_.feed(text) + filter_.finish()
     return concluded(checked, filter_.citations, grounding, refusal=refusal, check=check, confidence=confidence)
 

@@ -68,10 +68,12 @@ class CitationFilter:
 
     What is given and cited does not depend on how the text was split. Nothing is held back but a
     possible mark and the blanks before it. `[1, 2]`, `【1】` and `[^1]` become `[1][2]`, `[1]`, `[1]`;
-    links, check boxes and code between backticks are left alone.
+    links, check boxes and code between backticks are left alone. In JSON only strings have marks, each for what
+    its own string says: `[1]` is a list elsewhere.
     """
 
-    def __init__(self, sources: Sequence[Hit]) -> None:
+    def __init__(self, sources: Sequence[Hit], *, is_json: bool = False) -> None:
+        self._json = _Json() if is_json else None
         self.text = ""
         self.citations: list[Citation] = []
         self._sources = sources
@@ -97,13 +99,16 @@ class CitationFilter:
 
     def _take(self, character: str) -> None:
         self._code.read(character)
+        if self._json and self._json.begins_string(character):
+            # Neither a claim nor a backtick reaches from one string into another.
+            self._since_mark, self._claim, self._code = "", "", _Code()
         if self._held_mark:
             longer = self._held_mark + character
             if _OPEN_MARK.fullmatch(longer) or _MARK.fullmatch(longer):
                 self._held_mark = longer
                 return
             self._decide(next_character=character)
-        if character in "[【" and not self._code.inside:
+        if character in "[【" and not self._code.inside and (self._json is None or self._json.inside):
             self._held_mark = character
         elif character in " \t":
             self._held_blanks += character
@@ -134,6 +139,24 @@ class CitationFilter:
         self.text += self._held_blanks + characters
         self._since_mark += self._held_blanks + characters
         self._held_blanks = ""
+
+
+class _Json:
+    """Whether the text read so far ends in a string of JSON."""
+
+    def __init__(self) -> None:
+        self.inside = self._escaped = False
+
+    def begins_string(self, character: str) -> bool:
+        """Read on; tell whether a string begins with this character."""
+        if self._escaped:
+            self._escaped = False
+        elif character == '"':
+            self.inside = not self.inside
+            return self.inside
+        else:
+            self._escaped = self.inside and character == "\\"
+        return False
 
 
 class _Code:

@@ -56,6 +56,7 @@ class Turn:
     `refusal` is the sentence that says that the documents do not answer; empty where none are asked.
     `check` judges what a model writes, statement by statement, `confidence` the whole of it where the model is
     calibrated; `calibrated` gives that of a model that stands in.
+    `is_json` says that the answer is held to JSON: nothing of it is judged, since no sentence could take its place.
     `begun` is the clock, in seconds, when all that comes before the engine was done.
     """
 
@@ -65,6 +66,7 @@ class Turn:
     confidence: Confidence | None = None
     calibrated: Callable[[Route], Confidence | None] = lambda _route: None
     tried: tuple[Tried, ...] = ()
+    is_json: bool = False
     begun: float = field(default_factory=time.perf_counter)
 
     @property
@@ -162,15 +164,16 @@ def prepare(
         line = line_up(services.router, project_id, model, for_another, first)
     if first.request.grounding is None:
         return Turn(line=line, refusal="")
-    # A sentence that refuses would be no JSON: what is held to a form is left as it is.
-    judges = calibrated and (given.get("response_format") or {}).get("type", "text") == "text"
+    is_json = (given.get("response_format") or {}).get("type", "text") != "text"
+    judges = calibrated and not is_json
     judged_by = partial(confidence_of, services, project_id) if judges else lambda _route: None
     return Turn(
         line=line,
         refusal=refusal(services.templates),
-        check=_check(services),
+        check=None if is_json else _check(services),
         confidence=judged_by(first.route),
         calibrated=judged_by,
+        is_json=is_json,
     )
 
 
@@ -182,7 +185,14 @@ def conclude(turn: Turn, text: str, citations: Sequence[Citation] | None = None,
     if turn.grounding is None:
         return Answer(text=text, citations=(), answered=turn.route.generative)
     if citations is None or turn.route.generative:
-        return finish(text, turn.grounding, refusal=turn.refusal, check=turn.check, confidence=turn.confidence)
+        return finish(
+            text,
+            turn.grounding,
+            refusal=turn.refusal,
+            check=turn.check,
+            confidence=turn.confidence,
+            is_json=turn.is_json,
+        )
     return replace(concluded(text, citations, turn.grounding, refusal=turn.refusal), confidence=likely)
 
 

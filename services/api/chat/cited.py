@@ -179,7 +179,7 @@ class _Choice:
         self._turn = turn
         self._text = ""
         sources = turn.grounding.sources if turn.grounding else ()
-        self._filter = CitationFilter(sources) if turn.route.generative else None
+        self._filter = CitationFilter(sources, is_json=turn.is_json) if turn.route.generative else None
         edits = turn.check is not None and turn.check.policy is not Policy.KEEP
         self._holds = self._filter is not None and (edits or (whole and turn.confidence is not None))
 

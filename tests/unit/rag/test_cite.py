@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -28,8 +29,8 @@ def hit(chunk_id: int, text: str) -> Hit:
 SOURCES = (hit(1, LEAVE), hit(2, PAY))
 
 
-def filtered(*deltas: str) -> tuple[str, list[Citation]]:
-    citing = CitationFilter(SOURCES)
+def filtered(*deltas: str, is_json: bool = False) -> tuple[str, list[Citation]]:
+    citing = CitationFilter(SOURCES, is_json=is_json)
     text = "".join([citing.feed(delta) for delta in deltas]) + citing.finish()
     assert text == citing.text
     return text, citing.citations
@@ -102,6 +103,32 @@ def test_every_way_to_write_a_mark_becomes_one(mark: str) -> None:
 )
 def test_what_only_looks_like_a_mark_is_left_alone(text: str) -> None:
     assert filtered(text) == (text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"pages": [1], "days": [25, 2]}',
+        '{"said": "He said \\"no\\".", "pages": [1]}',
+        '[[1], ["`"], [2]]',
+        '{"path": "C:\\\\", "pages": [2]}',
+    ],
+)
+def test_a_list_of_numbers_in_json_is_no_mark(text: str) -> None:
+    assert filtered(text, is_json=True) == (text, [])
+    assert filtered(*text, is_json=True) == (text, [])
+
+
+def test_a_mark_in_a_string_of_json_is_for_what_the_string_says() -> None:
+    given = '{"leave": "Employees get 25 days of leave a year [1].", "pay": "Whales sing [2].", "pages": [1]}'
+    text, (citation,) = filtered(given, is_json=True)
+    assert json.loads(text) == {
+        "leave": "Employees get 25 days of leave a year [1].",
+        "pay": "Whales sing.",
+        "pages": [1],
+    }
+    assert citation.quote == "Employees get 25 days of leave a year"
+    assert text[citation.start_index : citation.end_index] == "[1]"
 
 
 def test_marks_after_code_are_read_again() -> None:

@@ -206,7 +206,9 @@ def test_it_is_taken_at_its_word_where_that_is_wanted(world: World) -> None:
 def test_what_is_held_to_json_is_never_replaced_by_a_sentence(world: World, form: str, judged: bool) -> None:
     world.calibrations.save(kept("m", threshold=0.9))
 
-    assert (world.turn(ASKED, response_format={"type": form}).confidence is not None) is judged
+    turn = world.turn(ASKED, response_format={"type": form})
+    assert (turn.confidence is not None) is judged
+    assert conclude(turn, '{"pages": [1]}').text == ('{"pages": }' if judged else '{"pages": [1]}')
 
 
 @pytest.mark.parametrize("other", [{"engine": "groq"}, {"source": "acme/two"}, {"embedder": "words-2"}, {"model": "n"}])
