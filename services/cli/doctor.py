@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -79,6 +80,7 @@ def _examine(session: Session) -> Iterator[Finding]:
             yield _attempt("entailment", lambda: _cross_encoder("entailment", services.entailment))
         yield _attempt("exposure", lambda: _exposure(services))
         yield _engines(services.settings)
+        yield _attempt("models", lambda: _models(services))
         if services.settings.vllm_python or any(model.starts_vllm for model in services.settings.models):
             yield _attempt("vllm", lambda: _vllm(services.settings))
 
@@ -209,6 +211,29 @@ def _engines(settings: "Settings") -> Finding:
     if missing:
         return Finding("engines", "failed", f"{', '.join(missing)}: the package is not installed")
     return Finding("engines", "ok", ", ".join(["extractive", *hosted]))
+
+
+def _models(services: "Services") -> Finding:
+    """Look for the weights of models that name a directory; those of a hub are fetched when they are asked."""
+    from services.errors import BadRequest
+    from services.models import local_source
+    from services.storage.models import added_settings, list_models
+    from services.storage.tables import DEFAULT_PROJECT
+    from services.storage.tuned_models import list_tuned_models
+
+    with services.database.read() as database:
+        added = [added_settings(row) for row in list_models(database, DEFAULT_PROJECT)]
+        tuned = list_tuned_models(database, DEFAULT_PROJECT)
+    weights = [one for one in (*services.settings.models, *added) if one.is_weights]
+    problems = [f"{row.id}: There is no directory {row.folder!r}." for row in tuned if not Path(row.folder).is_dir()]
+    for one in weights:
+        try:
+            local_source(one.source)
+        except BadRequest as exc:
+            problems.append(f"{one.id}: {exc}")
+    if problems:
+        return Finding("models", "failed", f"{' '.join(problems)} Bring it back, or: loam models remove ID")
+    return Finding("models", "ok", f"{len(weights)} of weights here or of a hub, {len(tuned)} tuned")
 
 
 def _vllm(settings: "Settings") -> Finding:

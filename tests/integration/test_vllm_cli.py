@@ -63,3 +63,14 @@ def test_doctor_says_whether_there_is_a_vllm(run: Run, fake: Path) -> None:
     findings = {one["name"]: one for one in json.loads(run("doctor", "--json").stdout)["findings"]}
     assert findings["vllm"]["state"] == "failed"
     assert "make vllm" in findings["vllm"]["detail"]
+
+
+def test_doctor_names_the_model_whose_weights_have_gone(run: Run, tmp_path: Path) -> None:
+    assert run("models", "add", "own", "--engine", "local", "--source", "./tiny").exit_code == 0
+    findings = {one["name"]: one for one in json.loads(run("doctor", "--json").stdout)["findings"]}
+    assert findings["models"]["state"] == "ok"
+
+    (tmp_path / "tiny" / "config.json").unlink()
+    findings = {one["name"]: one for one in json.loads(run("doctor", "--json").stdout)["findings"]}
+    assert (findings["models"]["state"], "own: " in findings["models"]["detail"]) == ("failed", True)
+    assert str(tmp_path / "tiny") in findings["models"]["detail"]
