@@ -4,7 +4,8 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Security
+from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel
 from starlette.middleware.cors import CORSMiddleware
@@ -34,7 +35,6 @@ from services.version import VERSION
 from services.wiring import Services
 
 _ROUTERS = (
-    health,
     chat,
     completions,
     responses,
@@ -51,6 +51,8 @@ _HOT: dict[str, tuple[type[BaseModel], Handler]] = {
     "/v1/chat/completions": (ChatCompletionRequest, create_chat_completion),
     "/v1/completions": (CompletionRequest, create_completion),
 }
+# RequestGuard checks keys. This tells those who read the schema of them, and has /docs ask for one.
+API_KEY = HTTPBearer(auto_error=False, scheme_name="ApiKeyAuth", description="A key that `loam keys create` gave.")
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:\d+)?"
 
 
@@ -63,8 +65,9 @@ def create_app(services: Services) -> FastAPI:
     install_error_handlers(app)
     for path, (kind, handler) in _HOT.items():
         app.router.routes.append(HotRoute(path, kind, handler, services, app.router))
+    app.include_router(health)
     for router in _ROUTERS:
-        app.include_router(router)
+        app.include_router(router, dependencies=[Security(API_KEY)])
     app.add_middleware(
         CORSMiddleware,
         allow_origins=list(services.settings.allowed_origins),

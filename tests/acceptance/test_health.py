@@ -30,6 +30,13 @@ def test_the_page_of_routes_needs_no_other_server(server: Server) -> None:
     assert {part: httpx.get(urljoin(server.url, part)).status_code for part in parts} == dict.fromkeys(parts, 200)
 
 
+def test_the_schema_says_which_routes_take_a_key(server: Server) -> None:
+    paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
+    keyless = {path for path, methods in paths.items() if not all("security" in one for one in methods.values())}
+    assert keyless == {"/health", "/healthz", "/readyz", "/version", "/metrics"}
+    assert "/v1/chat/completions" in paths
+
+
 @pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz"])
 def test_a_probe_may_ask_for_the_head_alone(server: Server, path: str) -> None:
     while "being loaded" in httpx.get(f"{server.url}/readyz").text:
