@@ -64,7 +64,7 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     return str(request.getfixturevalue("postgres_url")) if "postgresql" in request.node.name else None
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, kept", "postgresql, kept"])
+@pytest.fixture(params=["memory", "sqlite", "sqlite, kept", "postgresql", "postgresql, kept"])
 def store(request: pytest.FixtureRequest) -> _Memory | _Sql:
     if request.param == "memory":
         return _Memory()
