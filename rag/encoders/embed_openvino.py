@@ -150,7 +150,11 @@ def with_spans(whole: Vectors, tokens: Vectors, offsets: Offsets, spans: Sequenc
     """A text's own vector `[1, d]`, and below it the means of its tokens `[t, d]` in each span, of length 1."""
     starts, ends = offsets[:, 0], offsets[:, 1]
     # A token is in the span that its first character is in; special tokens are in none.
-    inside = np.array([(starts >= span.start) & (starts < span.end) & (ends > starts) for span in spans])
-    sums = inside.reshape(len(spans), len(tokens)).astype(np.float32) @ tokens
+    read = np.flatnonzero(ends > starts)
+    places = np.searchsorted(starts[read], [(span.start, span.end) for span in spans])
+    # Added up and not multiplied: a BLAS starts threads for a product, which go on spinning beside those of the graph.
+    sums = np.zeros((len(spans), tokens.shape[1]), dtype=np.float32)
+    for row, (first, last) in enumerate(places):
+        tokens[read[first:last]].sum(axis=0, out=sums[row])
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     return np.concatenate([whole, np.where(lengths > 0, sums / np.maximum(lengths, 1e-12), whole)])

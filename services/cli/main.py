@@ -33,6 +33,10 @@ VERBS = (
 )
 
 
+ONE_BLAS_THREAD = ("OPENBLAS_NUM_THREADS", "1")
+"""NumPy's products are small here, and its threads spin on when one is done: the embedder's cores are worth more."""
+
+
 class Verbs(click.Group):
     """Finds a verb in the file of its name."""
 
@@ -64,6 +68,7 @@ def main() -> NoReturn:
 
     Taking down the native runtimes would take a tenth of a second, and nothing is left to save.
     """
+    os.environ.setdefault(*ONE_BLAS_THREAD)
     code = run()
     sys.stdout.flush()
     sys.stderr.flush()
