@@ -86,13 +86,13 @@ def _open_graph(source: ModelSource, cache_dir: Path, threads: int | None) -> Cr
     if not openvino_is_there():
         raise GraphUnusable("openvino is not installed")
     from rag.encoders.cross_openvino import OpenVinoCrossEncoder
-    from rag.encoders.graph import computes_in_bf16
+    from rag.encoders.graph import float_precision
 
     def load(folder: Path) -> OpenVinoCrossEncoder:
         model = OpenVinoCrossEncoder(folder, name=source.name, id=source.id, threads=threads)
         model.verify()
         return model
 
-    precision = "bf16" if computes_in_bf16() else "f32"
+    precision = float_precision()
     folder = cache_dir / f"{source.weights[:12]}-{source.settings[:8]}-pairs{GRAPH_FORMAT}-{precision}"
     return opened(folder, load, exporter="rag.encoders.cross_export", source=source.folder, precision=precision)

@@ -2,7 +2,7 @@
 
 A program of its own, `python -m rag.encoders.embed_export SOURCE TARGET PRECISION`, so that torch is never loaded by
 the process that embeds. It ends with 0 only when the graph gives the vectors of sentence-transformers. A model whose
-vectors int8 would change too much is exported in f32 instead; the manifest tells.
+vectors int8 would change too much is exported in floats instead; the manifest tells.
 """
 
 import shutil
@@ -13,6 +13,7 @@ import numpy as np
 
 from rag.encoders.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
 from rag.encoders.embed_quantize import calibration_batches, quantise
+from rag.encoders.graph import float_precision
 from rag.encoders.graph_export import ExportRejected, run_export, save_graph, traced, write_tokenizer
 from rag.encoders.graph_folder import sizes
 
@@ -43,7 +44,7 @@ def export(source: Path, target: Path, precision: str) -> None:
     except ExportRejected:
         if precision != "int8":
             raise
-        _write(model, target, "f32")
+        _write(model, target, float_precision())
 
 
 def _write(model: "SentenceTransformer", target: Path, precision: str) -> None:

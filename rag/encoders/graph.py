@@ -23,6 +23,10 @@ BATCH_TOKENS = 512
 LENGTH_STEP = 8
 """Batches are padded to a multiple of this: OpenVINO prepares its kernels anew for every shape it has not seen."""
 
+LEAST_ALONE = 32
+STEP_ALONE = 16
+"""A text alone is padded to these: another shape than the last one's costs as much as half of a question does."""
+
 ASKED_TEXTS = 64
 """Up to so many are someone's questions, or the sentences of their answer: they never stand behind an ingest."""
 
@@ -47,12 +51,13 @@ def openvino() -> ModuleType:
 
 
 def default_precision() -> str:
-    """The fastest that finds the same passages: bf16 where the CPU computes in it, else int8 with VNNI, else f32."""
-    return "bf16" if computes_in_bf16() else "int8" if multiplies_bytes() else "f32"
+    """The fastest that finds the same passages: int8 where the CPU has VNNI, else the fastest float."""
+    return "int8" if multiplies_bytes() else float_precision()
 
 
-def computes_in_bf16() -> bool:
-    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def float_precision() -> str:
+    """bf16 where the CPU computes in it, else f32."""
+    return "bf16" if "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 
 def multiplies_bytes() -> bool:
@@ -79,7 +84,7 @@ class Graph:
         streams = min(threads, MAX_STREAMS)
         settings = {
             # int8 stands in the graph itself; the hint is for what is left.
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+            "INFERENCE_PRECISION_HINT": float_precision() if precision == "int8" else precision,
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": streams,
             "CACHE_DIR": str(folder / "compiled"),  # halves the time to load
@@ -111,8 +116,9 @@ class Graph:
 
     def _padded(self, ids: Sequence[Ids], types: Sequence[Ids] | None) -> dict[str, NDArray[np.int64]]:
         """The graph's inputs, each `int64 [b, t]`."""
-        longest = max(1, *map(len, ids))
-        shape = len(ids), min(-(-longest // LENGTH_STEP) * LENGTH_STEP, self._limit)
+        least, step = (LEAST_ALONE, STEP_ALONE) if len(ids) == 1 else (1, LENGTH_STEP)
+        longest = max(least, *map(len, ids))
+        shape = len(ids), min(-(-longest // step) * step, self._limit)
         tokens = np.full(shape, self._pad_id, dtype=np.int64)
         mask, segments = (np.zeros(shape, dtype=np.int64) for _ in range(2))
         for row, text in enumerate(ids):

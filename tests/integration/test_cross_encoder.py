@@ -58,7 +58,7 @@ def test_graph_gives_the_logits_of_sentence_transformers_in_every_window(judge: 
     graph, original = open_cross_encoder(str(judge), cache_dir=cache), TorchCrossEncoder(judge, name="", id="")
     assert isinstance(graph, OpenVinoCrossEncoder)
     for given, expected in zip(graph.logits(PAIRS, long=long), original.logits(PAIRS, long=long), strict=True):
-        np.testing.assert_allclose(given, expected, atol=0.1)  # in bf16
+        np.testing.assert_allclose(given, expected, atol=0.2)  # in bf16
 
 
 def test_long_passage_is_as_relevant_as_its_best_window(reranker: Path, cache: Path) -> None:

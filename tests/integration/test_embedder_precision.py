@@ -12,7 +12,7 @@ from rag.encoders.embed_openvino import SAME_VECTOR, Manifest, OpenVinoEmbedder
 from rag.encoders.embed_quantize import quantise
 from rag.encoders.embed_source import find_source
 from rag.encoders.embed_torch import SentenceTransformerEmbedder
-from rag.encoders.graph import multiplies_bytes, openvino
+from rag.encoders.graph import float_precision, multiplies_bytes, openvino
 from tests.fakes.exporting import exporting_here
 from tests.fakes.tiny_encoder import save_tiny_encoder
 
@@ -78,5 +78,5 @@ def test_model_that_int8_would_change_is_exported_in_float(
 ) -> None:
     monkeypatch.setitem(SAME_VECTOR, "int8", 1.01)
     embed_export.export(model, tmp_path, "int8")
-    assert Manifest.read(tmp_path).precision == "f32"
+    assert Manifest.read(tmp_path).precision == float_precision()
     OpenVinoEmbedder(tmp_path, name="tiny", id="").verify()
