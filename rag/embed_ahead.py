@@ -9,7 +9,7 @@ from rag.ports import Embedder, VectorCache, VectorKey, Vectors
 from rag.sentences import sentences
 
 # Of many windows so many are embedded at a time: a second or two of work.
-WINDOWS_AT_ONCE = 128
+WINDOWS_AT_ONCE = 256
 
 # While some are computed the next are made tokens of, so that the embedder does not wait for them.
 AT_ONCE = 2

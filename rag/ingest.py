@@ -22,7 +22,7 @@ from rag.types import Chunk, Document
 
 # The first group is small, that the embedder need not wait for it, and each next one twice as large.
 FIRST_GROUP_TOKENS = 2_048
-GROUP_TOKENS = 16_384
+GROUP_TOKENS = 32_768
 
 Parse: TypeAlias = Callable[[bytes, str], Document]
 Ref = TypeVar("Ref")

@@ -27,7 +27,7 @@ from services.storage.generations import live_generation, strategy_of
 from services.storage.tables import DocumentRow, FileRow, GenerationRow, JobState
 from services.storage.vectors import SqlVectorCache
 
-BATCH_FILES = 64
+BATCH_FILES = 256
 # So many are looked at together, whether they have been cancelled: what is read in vain then is not stored.
 LOOKED_AT_ONCE = 8
 BACKOFF_S = 1.0
