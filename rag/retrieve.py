@@ -1,11 +1,9 @@
 """From a question to hits: both indexes searched, scores fused, the best looked at closer, their passages fetched."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +17,7 @@ from rag.lexical import TextScores
 from rag.phrases import phrase_shares, raised
 from rag.ports import ChunkSource, Embedder, Filter, Reranker, SearchIndex, Vectors
 from rag.reading import reading
+from rag.turns import NoTurns, Turn
 from rag.types import ChunkId, Hit, Passage
 
 # So many of each side's best are candidates: with 100, some that both sides know count as known to one.
@@ -33,8 +32,7 @@ ORIGINS = 10
 REACHED = 64
 LONGEST_TOKEN = 24
 
-Turn: TypeAlias = AbstractContextManager[Any]
-NO_TURN: Turn = nullcontext()
+NO_TURNS = NoTurns()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,17 +83,18 @@ def retrieve(
     options: SearchOptions | None = None,
     reranker: Reranker | None = None,
     graph: EntityGraph | None = None,
-    turn: Turn = NO_TURN,
+    turn: Turn = NO_TURNS,
 ) -> list[Hit]:
     """Give the best passages for a query, best first; for several queries, each passage by its best one.
 
     The index is synced first, so what the source holds is what is searched. Equal scores are
     ordered by chunk id. With a `graph` passages are found too that only what these name leads to. With a `reranker` the
     best RERANKED, or as many as are wanted, have its scores. `turn` is held while it searches and ranks, and let go
-    while models compute: they are the faster the more ask at once, while those who search only stop each other.
+    while models compute (`rag.turns`).
     """
     options = options or SearchOptions()
     index.sync(source)
+    turn.await_need()
     queries = _embedded(query, embedder, options.weights)
     with turn:
         ranked, asked = _searched(queries, index, source, graph, options)

@@ -4,10 +4,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from threading import BoundedSemaphore
 
 from rag.ports import Embedder, Reranker, SearchIndex
-from rag.retrieve import NO_TURN, SearchOptions, Turn, retrieve
+from rag.retrieve import NO_TURNS, SearchOptions, retrieve
+from rag.turns import Turn, Turns
 from rag.types import Hit
 from services.embedders import Embedders
 from services.errors import NotFound
@@ -20,8 +20,8 @@ from services.storage.tables import GenerationRow
 from services.storage.vector_stores import Searched, find_searched, is_expired, note_activity
 
 ACTIVITY_RESOLUTION_S = 60
-# More threads than these, searching in this process, wait for the interpreter, and take it from each other.
-AT_ONCE = max(4, os.cpu_count() or 1)
+# More threads than these, searching in this process, only take the interpreter from each other.
+AT_ONCE = os.cpu_count() or 1
 
 
 class Searching:
@@ -39,7 +39,7 @@ class Searching:
         self._indexes = indexes
         self._reranker = reranker
         # A server of databases searches in processes of its own, as many as it has.
-        self._turn: Turn = NO_TURN if database.is_postgres else BoundedSemaphore(AT_ONCE)
+        self._turn: Turn = NO_TURNS if database.is_postgres else Turns(AT_ONCE)
         self._open: dict[tuple[str, int, str], SearchIndex] = {}
         self._live: dict[str, GenerationRow] = {}
         self._kept = KeptChunks()

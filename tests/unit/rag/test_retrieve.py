@@ -1,6 +1,5 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from rag.fuse import Weights
 from rag.index import StoreIndex
 from rag.ports import Comparison, Reranker
 from rag.retrieve import SearchOptions, retrieve
+from rag.turns import NoTurns
 from rag.types import ChunkId, Hit, Passage
 from tests.fakes.chunk_source import MemorySource
 from tests.fakes.embedder import WordEmbedder
@@ -174,15 +174,27 @@ def test_a_reranker_orders_the_hits_and_says_so(search: Searching) -> None:
     assert {hit.passage.chunk_id: (hit.fused, hit.cosine, hit.bm25) for hit in hits} == fused
 
 
+class Held(NoTurns):
+    """A turn that knows whether it is held."""
+
+    held = False
+
+    def __enter__(self) -> None:
+        self.held = True
+
+    def __exit__(self, *raised: object) -> None:
+        self.held = False
+
+
 def test_only_models_compute_outside_the_turn(search: Searching, monkeypatch: pytest.MonkeyPatch) -> None:
-    turn, reranker = Lock(), Inverting()
+    turn, reranker = Held(), Inverting()
     held: dict[str, bool] = {}
 
     def watch(part: object, name: str) -> None:
         plain = getattr(part, name)
 
         def noted(*given: Any) -> Any:
-            held[name] = turn.locked()
+            held[name] = turn.held
             return plain(*given)
 
         monkeypatch.setattr(part, name, noted)
