@@ -32,7 +32,7 @@ def phrase_shares(query: str, texts: Mapping[ChunkId, str]) -> dict[ChunkId, flo
     if not pairs:
         return {}
     plain = {chunk_id: _plain(text) for chunk_id, text in texts.items()}
-    holders = [[chunk_id for chunk_id, text in plain.items() if pair in text] for pair in pairs]
+    holders = [[chunk_id for chunk_id, text in plain.items() if _stands_in(text, pair)] for pair in pairs]
     shares = dict.fromkeys(texts, 0.0)
     greatest = rarity(len(texts), 0) * len(pairs)
     for having in holders:
@@ -55,6 +55,19 @@ def _pairs(query: str) -> Sequence[str]:
         if not _WORD.search(query, first.end(), second.start())
     )
     return list(islice(dict.fromkeys(found), MOST_PAIRS))
+
+
+def _stands_in(text: str, pair: str) -> bool:
+    """Tell whether the pair is in the text as words: "heat pump" is not in "wheat pump"."""
+    place = text.find(pair)
+    while place > 0 and _is_within_a_word(text[place - 1 : place + 1]):
+        place = text.find(pair, place + 1)
+    return place >= 0
+
+
+def _is_within_a_word(border: str) -> bool:
+    # Other scripts may have no spaces between their words.
+    return border.isascii() and border.isalnum()
 
 
 def _stem_length(word: str, stem: str) -> int:

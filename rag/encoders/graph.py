@@ -23,9 +23,8 @@ BATCH_TOKENS = 512
 LENGTH_STEP = 8
 """Batches are padded to a multiple of this: OpenVINO prepares its kernels anew for every shape it has not seen."""
 
-LEAST_ALONE = 32
-STEP_ALONE = 16
-"""A text alone is padded to these: another shape than the last one's costs as much as half of a question does."""
+STEP_ALONE = 24
+"""A text alone is padded further: another shape than the last one's costs as much as half of a question does."""
 
 ASKED_TEXTS = 64
 """Up to so many are someone's questions, or the sentences of their answer: they never stand behind an ingest."""
@@ -116,8 +115,7 @@ class Graph:
 
     def _padded(self, ids: Sequence[Ids], types: Sequence[Ids] | None) -> dict[str, NDArray[np.int64]]:
         """The graph's inputs, each `int64 [b, t]`."""
-        least, step = (LEAST_ALONE, STEP_ALONE) if len(ids) == 1 else (1, LENGTH_STEP)
-        longest = max(least, *map(len, ids))
+        longest, step = max(1, *map(len, ids)), STEP_ALONE if len(ids) == 1 else LENGTH_STEP
         shape = len(ids), min(-(-longest // step) * step, self._limit)
         tokens = np.full(shape, self._pad_id, dtype=np.int64)
         mask, segments = (np.zeros(shape, dtype=np.int64) for _ in range(2))

@@ -41,3 +41,12 @@ def test_shares_and_scores_stay_within_zero_and_one() -> None:
     shares = phrase_shares("a heat pump moves warmth", TEXTS)
     assert all(0 <= share <= 1 for share in shares.values())
     assert raised(0.4, 0.0) == 0.4 < raised(0.4, 0.5) < raised(0.4, 1.0) < 1
+
+
+def test_a_phrase_begins_where_a_word_does() -> None:
+    shares = phrase_shares("heat pump", {ChunkId(1): "a wheat pump", ChunkId(2): "a wheat pump, a heat pump"})
+    assert shares[ChunkId(2)] > shares[ChunkId(1)] == 0
+
+
+def test_where_words_have_no_spaces_a_phrase_begins_anywhere() -> None:
+    assert phrase_shares("検索 機能", {ChunkId(1): "全文検索 機能", ChunkId(2): "機能"})[ChunkId(1)] > 0
