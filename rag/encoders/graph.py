@@ -23,7 +23,7 @@ BATCH_TOKENS = 512
 LENGTH_STEP = 8
 """Batches are padded to a multiple of this: OpenVINO prepares its kernels anew for every shape it has not seen."""
 
-STEP_ALONE = 24
+STEP_ALONE = 32
 """A text alone is padded further: another shape than the last one's costs as much as half of a question does."""
 
 ASKED_TEXTS = 64
